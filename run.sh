@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Run the gateway and keep it running:   ./run.sh [arguments of run_gateway.py]
+#
+# The first start sets up .venv from the lock. `POST /shutdown` ends the gateway with 0:
+# then the checkout is pulled, .venv follows the lock, and the gateway starts again. A crash
+# restarts it too; a wrong configuration (78) or a taken port (4) does not, nor does a signal.
+# With IMAGE set and Docker there, a container of that image is run in the same loop.
+#
+#   IMAGE            container image to run instead of the checkout
+#   CACHE_VOLUME     volume of its _cache (ai_vol)    PORTS  published ports (5002-5010)
+#   PULL             always; "missing" for an image that was built on this machine
+#   RESTART_DELAY_S  seconds between an end and the next start (5)
+#   PYTHON           interpreter that creates .venv (the newest one found from 3.10 on)
+#   RUN_LOCK         lock to install (requirements-models.lock), e.g. requirements.lock
+#   RUN_VENV         a ready-made environment to use as it is; nothing is installed
+set -u
+
+delay=${RESTART_DELAY_S:-5}
+lock=${RUN_LOCK:-requirements-models.lock}
+venv=${RUN_VENV:-.venv}
+docker=() # how docker is called, empty without it
+child=''
+signal='' # the first signal that asked us to end
+forwarded=''
+code=0
+
+say() { printf 'run.sh: %s\n' "$*" >&2; }
+
+# shellcheck disable=SC2329 # the traps in main call it
+on_signal() {
+  : "${signal:=$1}"
+  forwarded=$child
+  [ -z "$child" ] || kill -s "$1" -- "$child" 2>/dev/null
+}
+
+# Waits for a command and leaves its exit status in $code; $1 is what a signal is passed on to.
+# The command gets a process group of its own: a Ctrl-C would reach it twice otherwise, from the
+# terminal and from us, and the second one means "stop at once".
+run_child() {
+  local scope=$1 pid status
+  shift
+  forwarded=''
+  set -m
+  "$@" </dev/null &
+  pid=$!
+  set +m
+  child=$pid
+  [ "$scope" = process ] || child=-$pid
+  # A signal may have come before $child was known.
+  [ -z "$signal" ] || [ -n "$forwarded" ] || kill -s "$signal" -- "$child" 2>/dev/null
+  code=0
+  while :; do
+    wait "$pid"
+    status=$?
+    kill -0 "$pid" 2>/dev/null || break
+  done
+  # A trap may have cut the last wait short just as the child ended: then ask again.
+  wait "$pid" 2>/dev/null
+  code=$?
+  [ "$code" -ne 127 ] || code=$status
+  child=''
+}
+
+# Sleeps and downloads end at once on a signal, with everything they started.
+run_helper() {
+  run_child group "$@"
+  [ -z "$signal" ] || exit 0
+  return "$code"
+}
+
+find_docker() {
+  [ -n "${IMAGE:-}" ] || return
+  if ! command -v docker >/dev/null; then
+    say "IMAGE is set but there is no docker: running the local gateway"
+  elif docker ps >/dev/null 2>&1; then
+    docker=(docker)
+  elif command -v sudo >/dev/null && sudo -n docker ps >/dev/null 2>&1; then
+    docker=(sudo -n docker)
+  else
+    say "IMAGE is set but docker does not answer: running the local gateway"
+  fi
+}
+
+run_container() {
+  local name options=() command=()
+  for name in AID_APP_ID SHOW_PACKS TZ "${!BIS_@}"; do
+    [ -z "${!name+set}" ] || options+=(-e "$name=${!name}")
+  done
+  [ $# -eq 0 ] || command=(python run_gateway.py "$@")
+  # --stop-timeout leaves room for the gateway's own 30 s of draining.
+  run_child process "${docker[@]}" run --rm --pull="${PULL:-always}" --stop-timeout 40 \
+    -p "${PORTS:-5002-5010}:${PORTS:-5002-5010}" -v "${CACHE_VOLUME:-ai_vol}:/aid_app/_cache" \
+    ${options[@]+"${options[@]}"} "$IMAGE" ${command[@]+"${command[@]}"}
+}
+
+prepare_venv() {
+  [ -n "${RUN_VENV:-}" ] || run_helper scripts/bootstrap.sh "$venv" "$lock"
+}
+
+# Every failure here is a warning: what worked before the update goes on working.
+update_checkout() {
+  if [ -e .git ] && git rev-parse --abbrev-ref '@{upstream}' >/dev/null 2>&1; then
+    local limit=()
+    command -v timeout >/dev/null && limit=(timeout 120)
+    run_helper ${limit[@]+"${limit[@]}"} env GIT_TERMINAL_PROMPT=0 git pull --quiet --ff-only ||
+      say "warning: git pull failed, going on with the code that is here"
+  fi
+  prepare_venv || say "warning: $lock is not installed, going on with the packages that are here"
+}
+
+run_once() {
+  if [ ${#docker[@]} -gt 0 ]; then
+    run_container "$@"
+  else
+    run_child process "$venv/bin/python" run_gateway.py "$@"
+  fi
+  [ -z "$signal" ] || exit "$code"
+}
+
+# True for arguments that print something and end: those are no gateway to restart.
+is_question() {
+  local argument
+  for argument in "$@"; do
+    case $argument in -h | --help | --version | --check-config) return 0 ;; esac
+  done
+  return 1
+}
+
+main() {
+  cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+  [[ $delay =~ ^[0-9]+([.][0-9]+)?$ ]] || {
+    say "RESTART_DELAY_S: expected seconds, got \"$delay\""
+    exit 78
+  }
+  trap 'on_signal TERM' TERM
+  trap 'on_signal INT' INT
+  # A closed terminal ends the gateway cleanly. Under nohup this has no effect: bash cannot trap
+  # a signal that was ignored when it started, and the gateway inherits that.
+  trap 'on_signal TERM' HUP
+  unset PYTHONDONTWRITEBYTECODE # compiled modules make every restart faster
+  find_docker
+  [ ${#docker[@]} -gt 0 ] || prepare_venv || exit "$code"
+
+  while [ -z "$signal" ]; do
+    run_once "$@"
+    ! is_question "$@" || exit "$code"
+    if [ ${#docker[@]} -gt 0 ]; then # the next image may be the repaired one
+      say "container ended with $code, next one in $delay s"
+    else
+      case $code in
+        4 | 78) exit "$code" ;; # the gateway has said why; a restart would say it again
+        0)
+          say "gateway ended, updating, next start in $delay s"
+          update_checkout
+          ;;
+        *) say "gateway ended with $code, next start in $delay s" ;;
+      esac
+    fi
+    run_helper sleep "$delay"
+  done
+}
+
+# One command, read whole before it runs: git pull may replace this file.
+main "$@"
+exit
