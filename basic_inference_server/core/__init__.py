@@ -1,0 +1,1 @@
+"""What every role may know: errors, settings, clock, logs, topology, scoreboard."""

@@ -1,0 +1,80 @@
+"""A child's side of its announcements to the supervisor.
+
+The descriptor is a non-blocking sequenced-packet socket: a message is whole or not sent. What does
+not fit now is kept and sent later; announcing never blocks and never raises.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from basic_inference_server.core.clock import monotonic_s
+
+MAX_NOTIFICATIONS = 100
+
+
+class Announcer:
+    """Sends messages to the supervisor."""
+
+    def __init__(self, fd: int, encode: Callable[[dict[str, Any]], bytes]) -> None:
+        self._fd = fd
+        self._encode = encode
+        self._unsent: deque[bytes] = deque(maxlen=1000)
+
+    def announce(self, kind: str, **fields: Any) -> None:
+        """Send one message, or keep it until `flush`."""
+        self._unsent.append(self._encode({"kind": kind, **fields}))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what is kept; say whether all of it has gone."""
+        while self._unsent:
+            try:
+                os.write(self._fd, self._unsent[0])
+            except BlockingIOError:
+                return False
+            except OSError:  # the supervisor is gone, and soon so are we
+                self._unsent.clear()
+                return True
+            self._unsent.popleft()
+        return True
+
+
+class NotificationBuffer:
+    """Keeps an endpoint's newest notifications and sends them when the worker has time.
+
+    At most `MAX_NOTIFICATIONS` leave per second, so that an endpoint that notifies on each of
+    20,000 requests a second costs its callers nothing; the number left out is sent with them.
+    """
+
+    def __init__(self, announcer: Announcer) -> None:
+        self._announcer = announcer
+        self._items: deque[dict[str, Any]] = deque(maxlen=MAX_NOTIFICATIONS)
+        self._dropped = 0
+        self._allowance = MAX_NOTIFICATIONS
+        self._second = 0
+
+    def add(self, notification: dict[str, Any]) -> None:
+        """Keep one notification; the oldest goes when there are too many."""
+        if len(self._items) == MAX_NOTIFICATIONS:
+            self._dropped += 1
+        self._items.append(notification)
+
+    def send(self) -> None:
+        """Announce what is kept, as far as this second's allowance goes."""
+        if not self._items:
+            return
+        second = int(monotonic_s())
+        if second != self._second:
+            self._second, self._allowance = second, MAX_NOTIFICATIONS
+        if self._allowance <= 0:
+            return
+        items = [self._items.popleft() for _ in range(min(len(self._items), self._allowance, 20))]
+        self._allowance -= len(items)
+        dropped, self._dropped = self._dropped, 0
+        self._announcer.announce("notifications", items=items, dropped=dropped)
+        if self._items:
+            self.send()

@@ -1,0 +1,75 @@
+"""What the supervisor tells a child at its start, handed over in an anonymous file.
+
+Neither the command line nor the environment carries it, so `ps` shows no configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+SPEC_VARIABLE: Final = "BIS_CHILD_SPEC"
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """One generation of one endpoint's server. Descriptors are inherited."""
+
+    signature: str
+    server_class: str
+    generation: int
+    nr_workers: int
+    base_folder: str
+    workers_location: str
+    workers_suffix: str
+    section: dict[str, Any]
+    timeout_s: float
+    graceful_timeout_s: float
+    max_requests: int | None
+    max_memory_mb: int | None
+    log_level: str
+    app_version: str
+    listen_fd: int
+    announce_fd: int
+    scoreboard_fd: int
+
+
+@dataclass(frozen=True)
+class GatewaySpec:
+    """One generation of the gateway. `direct_fds` maps a signature to its own HTTP port's fd."""
+
+    generation: int
+    workers: int
+    listen_fd: int
+    announce_fd: int
+    scoreboard_fd: int
+    control_path: str
+    log_level: str
+    app_version: str
+    server_name: str
+    default_server: str | None
+    max_body_bytes: int
+    graceful_timeout_s: float
+    cors_origins: list[str]
+    admin_open: bool
+    admin_trust_loopback: bool
+    status_open: bool
+    admin_token_path: str
+    direct_fds: dict[str, int] = field(default_factory=dict)
+
+
+def write_spec(spec: ServerSpec | GatewaySpec) -> int:
+    """Return the descriptor of an anonymous file that holds `spec`; the caller closes it."""
+    fd = os.memfd_create("spec", os.MFD_CLOEXEC)
+    os.write(fd, json.dumps(asdict(spec)).encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def read_spec() -> dict[str, Any]:
+    """Return this process's specification as plain values and close its descriptor."""
+    with os.fdopen(int(os.environ.pop(SPEC_VARIABLE)), "rb") as file:
+        spec: dict[str, Any] = json.load(file)
+    return spec

@@ -1,0 +1,251 @@
+"""Structured logs: one event, one line.
+
+Every process says events through an `EventLog`. A supervised child writes each event as one
+record to its standard error, where the supervisor reads it; the supervisor renders everything,
+in colour on a terminal and as JSON elsewhere. A record is one write of at most `MAX_RECORD`
+bytes, so lines of several workers never mix, and writing never blocks and never raises.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from basic_inference_server.core.clock import utc_timestamp
+
+RECORD_MARK: Final = b"\x1e"  # RFC 7464 record separator: tells our records from plain output
+MAX_RECORD: Final = 4000  # below PIPE_BUF (4096): a write is whole or not at all
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+Event = dict[str, Any]
+Sink = Callable[[Event], None]
+
+
+class EventLog:
+    """Says events with the fields of its owner, e.g. the server's name, on each."""
+
+    def __init__(self, sink: Sink, level: str = "info", **context: Any) -> None:
+        self._sink = sink
+        self._threshold = LEVELS[level]
+        self._level = level
+        self._context = context
+
+    def bind(self, **context: Any) -> EventLog:
+        """Return a log whose events also carry `context`."""
+        return EventLog(self._sink, self._level, **{**self._context, **context})
+
+    def is_enabled(self, level: str) -> bool:
+        """Say whether events of `level` are written."""
+        return LEVELS[level] >= self._threshold
+
+    def say(self, level: str, event: str, **fields: Any) -> None:
+        """Write one event."""
+        if LEVELS[level] >= self._threshold:
+            self._sink(
+                {"time": utc_timestamp(), "level": level, "event": event}
+                | self._context
+                | {name: value for name, value in fields.items() if value is not None}
+            )
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Write a decision."""
+        self.say("debug", event, **fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write a state change."""
+        self.say("info", event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write something that is degraded but served."""
+        self.say("warning", event, **fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write a lost request or server."""
+        self.say("error", event, **fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Write that nothing can be served."""
+        self.say("critical", event, **fields)
+
+
+def to_line(event: Mapping[str, Any]) -> bytes:
+    """Render an event as one line of ASCII JSON that nothing in it can break or forge."""
+    return json.dumps(event, default=str, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def to_bounded_line(event: Event) -> bytes:
+    """Render an event in at most `MAX_RECORD` bytes, cutting the middle of its longest field."""
+    line = to_line(event)
+    while len(line) > MAX_RECORD:
+        longest = max(event, key=lambda name: len(str(event[name])))
+        text = str(event[longest])
+        keep = max(40, len(text) - (len(line) - MAX_RECORD) - 80) // 2
+        if keep * 2 + 10 >= len(text):
+            return to_line({name: str(event[name])[:200] for name in list(event)[:12]})
+        event = {**event, longest: f"{text[:keep]} [...] {text[-keep:]}"}
+        line = to_line(event)
+    return line
+
+
+class RecordWriter:
+    """A child's sink: records to a descriptor that may be a full, non-blocking pipe."""
+
+    def __init__(self, fd: int = 2) -> None:
+        self._fd = fd
+        self.dropped = 0
+
+    def __call__(self, event: Event) -> None:
+        """Write one record, or count it as dropped when nobody reads fast enough."""
+        if self.dropped:
+            event = {**event, "records_dropped_before": self.dropped}
+        try:
+            os.write(self._fd, RECORD_MARK + to_bounded_line(event) + b"\n")
+        except OSError:
+            self.dropped += 1
+        else:
+            self.dropped = 0
+
+
+class OutputRecorder:
+    """Stands in for `sys.stdout` and `sys.stderr` of a worker: each line becomes one event.
+
+    `print` in an endpoint is then labelled with its worker and request, never blocks the worker
+    and never fails, even when nobody reads the pipe.
+    """
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+    closed = False
+
+    def __init__(self, log: EventLog, stream: str) -> None:
+        self._log = log
+        self._stream = stream
+        self._partial = ""
+
+    def write(self, text: str) -> int:
+        """Record the complete lines of `text`; keep the rest for the next call."""
+        *lines, self._partial = (self._partial + text).split("\n")
+        for line in lines:
+            self._record(line)
+        if len(self._partial) > MAX_RECORD:
+            self._record(self._partial)
+            self._partial = ""
+        return len(text)
+
+    def _record(self, line: str) -> None:
+        if line.strip():
+            self._log.info("output", stream=self._stream, message=line)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Record several texts."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Do nothing: each line has already been written."""
+
+    def isatty(self) -> bool:
+        """Return false: a recorder is no terminal."""
+        return False
+
+    def fileno(self) -> int:
+        """Return the real descriptor, for code that writes to it directly."""
+        return 1 if self._stream == "stdout" else 2
+
+
+class LibraryHandler(logging.Handler):
+    """Turns the standard logging of libraries into our events."""
+
+    def __init__(self, log: EventLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one library record as an event."""
+        level = record.levelname.lower()
+        fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            formatter = self.formatter or logging.Formatter()
+            fields["traceback"] = formatter.formatException(record.exc_info)
+        self._log.say(level if level in LEVELS else "info", "library", **fields)
+
+
+def route_library_logging(log: EventLog, level: int = logging.WARNING) -> None:
+    """Send the standard library's logging to `log` and nowhere else."""
+    root = logging.getLogger()
+    root.handlers[:] = [LibraryHandler(log)]
+    root.setLevel(level)
+
+
+_COLOURS: Final = {
+    "debug": "\x1b[2m",
+    "info": "",
+    "warning": "\x1b[33m",
+    "error": "\x1b[31m",
+    "critical": "\x1b[1;31m",
+}
+_NAMED_COLOURS: Final = {
+    "r": "\x1b[31m", "red": "\x1b[31m", "g": "\x1b[32m", "green": "\x1b[32m",
+    "y": "\x1b[33m", "yellow": "\x1b[33m", "b": "\x1b[34m", "blue": "\x1b[34m",
+    "m": "\x1b[35m", "magenta": "\x1b[35m", "c": "\x1b[36m", "cyan": "\x1b[36m",
+}  # fmt: skip
+_RESET: Final = "\x1b[0m"
+_SHOWN_FIRST: Final = ("time", "level", "event", "server", "message", "color", "traceback")
+
+
+def _printable(text: str) -> str:
+    """Make control characters visible, so that no text can move the cursor or forge a line."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def to_console(event: Mapping[str, Any], *, colour: bool) -> str:
+    """Render an event for a person; further lines of a text are indented under it."""
+    level = str(event.get("level", "info"))
+    head = f"{str(event.get('time', ''))[11:23]} {level.upper():<8} "
+    if "server" in event:
+        head += f"[{event['server']}] "
+    name = str(event.get("event", ""))
+    parts = [] if name in {"message", "output"} else [name]
+    if event.get("message"):
+        parts.append(str(event["message"]))
+    parts += [f"{key}={value}" for key, value in event.items() if key not in _SHOWN_FIRST]
+    text = head + _printable(" ".join(parts)).replace("\n", "\n    | ")
+    if event.get("traceback"):
+        text += _printable("\n" + str(event["traceback"]).rstrip()).replace("\n", "\n    | ")
+    if not colour:
+        return text
+    paint = _NAMED_COLOURS.get(str(event.get("color", ""))) or _COLOURS.get(level, "")
+    return f"{paint}{text}{_RESET}" if paint else text
+
+
+def renderer(log_format: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return how events look on standard output: for a person, or as JSON."""
+    is_terminal = sys.stdout.isatty()
+    if log_format == "console" or (log_format == "auto" and is_terminal):
+        colour = is_terminal and "NO_COLOR" not in os.environ
+        return lambda event: to_console(event, colour=colour)
+    return lambda event: to_line(event).decode("ascii")
+
+
+def direct_sink(log_format: str = "auto") -> Sink:
+    """Return a sink for a process that nobody supervises: straight to standard output."""
+    render = renderer(log_format)
+
+    def write(event: Event) -> None:
+        print(render(event), flush=True)  # noqa: T201 - this is the log's own output
+
+    return write
+
+
+def process_sink() -> Sink:
+    """Return the sink that fits this process: records under a supervisor, else direct."""
+    if os.environ.get("BIS_SUPERVISED") == "1":
+        return RecordWriter()
+    return direct_sink(os.environ.get("BIS_LOG_FORMAT", "auto"))

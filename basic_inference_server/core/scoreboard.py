@@ -1,0 +1,243 @@
+"""Shared memory in which every worker says what it is doing.
+
+One file per server (`ServerScoreboard`) and one for the gateway (`GatewayScoreboard`). A writer
+touches only its own slot, every value is one aligned 64-bit word, and a reader calls nobody:
+liveness, hang detection and counters work while a worker is busy, hung or dead. Counters stay
+in their slot when a worker is replaced.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+WORD = 8
+SLOT_WORDS: Final = 32
+SLOTS_PER_GENERATION: Final = 256
+SLOTS: Final = 2 * SLOTS_PER_GENERATION
+
+# Upper bounds of the latency buckets in microseconds; the last bucket is everything above.
+LATENCY_BOUNDS_US: Final = (
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000,
+    250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000,
+)  # fmt: skip
+BUCKETS: Final = len(LATENCY_BOUNDS_US) + 1
+
+STATE, PID, GENERATION, HEARTBEAT, STARTED, DEADLINE = range(6)
+REQUESTS, ERRORS, BUSY_NS, SINCE = 6, 7, 8, 9
+FIRST_BUCKET: Final = 10
+TARGET_WORKERS_WORD: Final = 0
+
+
+class WorkerState(IntEnum):
+    """What a worker slot says."""
+
+    FREE = 0
+    STARTING = 1
+    LOADING = 2
+    IDLE = 3
+    BUSY = 4
+    PARKED = 5  # failed to load; waits for the supervisor's decision
+
+
+def create_memory(name: str, byte_count: int) -> int:
+    """Return the descriptor of an anonymous shared-memory file: no path, nothing to clean up."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.ftruncate(fd, byte_count)
+    return fd
+
+
+def _words(fd: int) -> memoryview:
+    size = os.fstat(fd).st_size
+    return memoryview(mmap.mmap(fd, size)).cast("Q")
+
+
+@dataclass(frozen=True)
+class SlotReading:
+    """One worker's slot at one moment; times are monotonic nanoseconds, 0 is 'none'."""
+
+    index: int
+    state: WorkerState
+    pid: int
+    generation: int
+    heartbeat_ns: int
+    started_ns: int
+    deadline_ns: int
+    requests: int
+    errors: int
+    busy_ns: int
+    since_ns: int
+
+    @property
+    def worker_id(self) -> int:
+        """The worker's number within its server, from 0."""
+        return self.index % SLOTS_PER_GENERATION
+
+
+class ServerScoreboard:
+    """The slots of one server's workers; odd and even generations use separate halves."""
+
+    BYTES: Final = WORD * SLOT_WORDS * (SLOTS + 1)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._words = _words(fd)
+
+    @classmethod
+    def create(cls, name: str) -> ServerScoreboard:
+        """Make the shared memory of a new server."""
+        return cls(create_memory(name, cls.BYTES))
+
+    @property
+    def target_workers(self) -> int:
+        """How many workers the server shall have; written by the supervisor only."""
+        return self._words[TARGET_WORKERS_WORD]
+
+    @target_workers.setter
+    def target_workers(self, count: int) -> None:
+        self._words[TARGET_WORKERS_WORD] = count
+
+    def slot(self, index: int) -> Slot:
+        """Return the writer's view of slot `index`."""
+        return Slot(self._words, index)
+
+    def free_slot(self, generation: int) -> int:
+        """Return the first free slot of that generation's half; raise `LookupError` if none is."""
+        first = (generation % 2) * SLOTS_PER_GENERATION
+        for index in range(first, first + SLOTS_PER_GENERATION):
+            if self._words[(index + 1) * SLOT_WORDS + STATE] == WorkerState.FREE:
+                return index
+        raise LookupError("all worker slots are taken")
+
+    def read(self, index: int) -> SlotReading:
+        """Return one slot's values."""
+        base = (index + 1) * SLOT_WORDS
+        state, pid, generation, heartbeat, started, deadline, requests, errors, busy, since = (
+            self._words[base : base + FIRST_BUCKET].tolist()
+        )
+        return SlotReading(
+            index, WorkerState(state), pid, generation, heartbeat, started, deadline,
+            requests, errors, busy, since,
+        )  # fmt: skip
+
+    def occupied(self) -> list[SlotReading]:
+        """Return the slots that belong to a process now."""
+        states = self._words[SLOT_WORDS::SLOT_WORDS].tolist()
+        return [self.read(index) for index, state in enumerate(states) if state]
+
+    def totals(self) -> tuple[int, int, int]:
+        """Return requests, errors and busy nanoseconds of all slots since the server began."""
+        rows = [
+            self._words[column + SLOT_WORDS :: SLOT_WORDS].tolist()
+            for column in (REQUESTS, ERRORS, BUSY_NS)
+        ]
+        return sum(rows[0]), sum(rows[1]), sum(rows[2])
+
+    def latency_buckets(self) -> list[int]:
+        """Return how many executions fell into each bucket of `LATENCY_BOUNDS_US`."""
+        return [
+            sum(self._words[FIRST_BUCKET + bucket + SLOT_WORDS :: SLOT_WORDS].tolist())
+            for bucket in range(BUCKETS)
+        ]
+
+
+class Slot:
+    """A worker's own slot: the only one it writes."""
+
+    def __init__(self, words: memoryview, index: int) -> None:
+        self.index = index
+        self._words = words
+        self._base = (index + 1) * SLOT_WORDS
+
+    def occupy(self, pid: int, generation: int, now_ns: int) -> None:
+        """Take the slot for a new process; the counters of its predecessors stay."""
+        words, base = self._words, self._base
+        words[base + PID] = pid
+        words[base + GENERATION] = generation
+        words[base + HEARTBEAT] = now_ns
+        words[base + STARTED] = words[base + DEADLINE] = 0
+        self.set_state(WorkerState.STARTING, now_ns)
+
+    def set_pid(self, pid: int) -> None:
+        """Say which process has the slot, once its parent knows."""
+        self._words[self._base + PID] = pid
+
+    def set_state(self, state: WorkerState, now_ns: int) -> None:
+        """Say what the worker does from now on."""
+        self._words[self._base + SINCE] = now_ns
+        self._words[self._base + STATE] = state
+
+    def beat(self, now_ns: int) -> None:
+        """Say that the process still runs."""
+        self._words[self._base + HEARTBEAT] = now_ns
+
+    def begin(self, now_ns: int, deadline_ns: int) -> None:
+        """Say that a request is being executed."""
+        words, base = self._words, self._base
+        words[base + DEADLINE] = deadline_ns
+        words[base + STARTED] = now_ns
+        words[base + STATE] = WorkerState.BUSY
+
+    def finish(self, started_ns: int, now_ns: int, *, failed: bool) -> None:
+        """Say that the request is done, and count it."""
+        words, base = self._words, self._base
+        words[base + STATE] = WorkerState.IDLE
+        words[base + STARTED] = words[base + DEADLINE] = 0
+        words[base + HEARTBEAT] = now_ns
+        words[base + REQUESTS] += 1
+        if failed:
+            words[base + ERRORS] += 1
+        elapsed_ns = now_ns - started_ns
+        words[base + BUSY_NS] += elapsed_ns
+        words[base + FIRST_BUCKET + bisect_left(LATENCY_BOUNDS_US, elapsed_ns // 1000)] += 1
+
+    def release(self) -> None:
+        """Give the slot back after its process has ended."""
+        words, base = self._words, self._base
+        words[base + STATE] = WorkerState.FREE
+        words[base + PID] = words[base + STARTED] = words[base + DEADLINE] = 0
+
+
+IN_FLIGHT, ACCEPTED, ANSWERED_OK, ANSWERED_4XX, ANSWERED_5XX, REFUSED, LOST, EXPIRED = range(8)
+GATEWAY_CELL_WORDS: Final = 8 + BUCKETS
+
+
+class GatewayScoreboard:
+    """Counters of each gateway process for each endpoint: one cell per pair."""
+
+    PROCESSES: Final = 16
+    CELLS: Final = 512
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._words = _words(fd)
+
+    @classmethod
+    def create(cls) -> GatewayScoreboard:
+        """Make the shared memory of a new gateway."""
+        byte_count = WORD * cls.PROCESSES * cls.CELLS * GATEWAY_CELL_WORDS
+        return cls(create_memory("gateway", byte_count))
+
+    def _base(self, process: int, cell: int) -> int:
+        return (process * self.CELLS + cell) * GATEWAY_CELL_WORDS
+
+    def cell(self, process: int, cell: int) -> memoryview:
+        """Return the words that gateway process `process` writes for endpoint `cell`."""
+        base = self._base(process, cell)
+        return self._words[base : base + GATEWAY_CELL_WORDS]
+
+    def totals(self, cell: int) -> list[int]:
+        """Return one endpoint's counters, summed over the gateway's processes."""
+        rows = [self.cell(process, cell).tolist() for process in range(self.PROCESSES)]
+        return [sum(column) for column in zip(*rows, strict=True)]
+
+    def forget_in_flight(self, process: int) -> None:
+        """Clear the gauges of a gateway process that has died."""
+        for cell in range(self.CELLS):
+            base = self._base(process, cell)
+            if self._words[base + IN_FLIGHT]:
+                self._words[base + IN_FLIGHT] = 0

@@ -1,0 +1,260 @@
+"""The configuration contract: every key, its default, its limits, and where a value came from.
+
+Each field's description is the expectation that an error message quotes, and the source of the
+settings reference in the documentation. Only this module reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from basic_inference_server.core.config_file import ConfigError
+from basic_inference_server.core.topology import (
+    NO_HOST,
+    SHUTDOWN_SIGNATURE,
+    SYSTEM_STATUS_SIGNATURE,
+    is_signature,
+)
+
+ENVIRONMENT_PREFIX = "BIS_"
+SECRET_WORDS = ("TOKEN", "PASSWORD", "SECRET", "CREDENTIAL", "API_KEY")
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class EndpointSettings(BaseModel):
+    """One section of `CONFIG_ENDPOINTS`; keys that are not listed are the endpoint's own."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    SERVER_CLASS: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
+        description="the name of a file in the endpoints folder, without .py (letters, digits, _)",
+    )
+    NR_WORKERS: int = Field(1, ge=1, le=256, description="an integer from 1 to 256")
+    HOST: str = Field("127.0.0.1", min_length=1, description='a host name, or "NO_HOST"')
+    PORT: Port | None = Field(None, description="an integer from 1 to 65535")
+    DISABLED: bool = Field(False, description="true or false")
+    DESCRIPTION: str = Field("", description="a text")
+    PING_INTERVAL: float = Field(
+        10, gt=0, le=86400, description="a number of seconds above 0, up to 86400"
+    )
+    TIMEOUT: float = Field(
+        30, gt=0, le=86400, description="a number of seconds above 0, up to 86400"
+    )
+    LOAD_TIMEOUT: float = Field(
+        120, gt=0, le=86400, description="a number of seconds above 0, up to 86400"
+    )
+    QUEUE_SIZE: int = Field(128, ge=1, le=4096, description="an integer from 1 to 4096")
+    IDEMPOTENT: bool | None = Field(None, description="true or false")
+    MAX_REQUESTS: int | None = Field(None, ge=1, description="an integer of at least 1")
+    MAX_MEMORY_MB: int | None = Field(None, ge=16, description="an integer of at least 16")
+    ENV: dict[str, str] = Field(
+        default_factory=dict, description="an object whose values are texts"
+    )
+
+    @property
+    def is_support_process(self) -> bool:
+        """Whether this is a program without an HTTP address."""
+        return self.HOST == NO_HOST
+
+    def own_config(self) -> dict[str, Any]:
+        """Return what is laid over the endpoint's `_CONFIG`: every key that was written."""
+        return self.model_dump(exclude_unset=True)
+
+
+class GatewaySettings(BaseModel):
+    """The top level of `config_gateway.txt`."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    SERVER_NAME: str = Field("base_server", min_length=1, description="a text")
+    DEFAULT_SERVER: str | None = Field(None, description="a signature of CONFIG_ENDPOINTS")
+    NO_STARTUP_WAIT: bool = Field(False, description="true or false")
+    CONFIG_ENDPOINTS: dict[str, EndpointSettings] = Field(
+        description="an object: signature -> endpoint section"
+    )
+    GATEWAY_WORKERS: int = Field(1, ge=1, le=16, description="an integer from 1 to 16")
+    MAX_BODY_BYTES: int = Field(
+        64 * 1024 * 1024, ge=1024, le=2**31, description="an integer from 1024 to 2147483648"
+    )
+    GRACEFUL_TIMEOUT: float = Field(
+        30, ge=0, le=3600, description="a number of seconds from 0 to 3600"
+    )
+    CORS_ORIGINS: list[str] = Field(
+        default_factory=lambda: ["*"], description="a list of origins (texts)"
+    )
+    ADMIN_OPEN: bool = Field(False, description="true or false")
+    ADMIN_TRUST_LOOPBACK: bool = Field(True, description="true or false")
+    STATUS_OPEN: bool = Field(True, description="true or false")
+    LOG_FORMAT: Literal["auto", "console", "json"] = Field(
+        "auto", description='"auto", "console" or "json"'
+    )
+    LOG_LEVEL: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description='"debug", "info", "warning" or "error"'
+    )
+
+    @model_validator(mode="after")
+    def _check_relations(self) -> GatewaySettings:
+        problems = list(_relation_problems(self))
+        if problems:
+            raise ConfigError(problems)
+        return self
+
+
+def _relation_problems(settings: GatewaySettings) -> Iterator[str]:
+    endpoints = settings.CONFIG_ENDPOINTS
+    owner_of: dict[int, str] = {}
+    for signature, section in endpoints.items():
+        where = f"CONFIG_ENDPOINTS.{signature}"
+        if not is_signature(signature) or signature.upper() in {
+            SYSTEM_STATUS_SIGNATURE,
+            SHUTDOWN_SIGNATURE,
+        }:
+            yield (
+                f"{where}: a signature is 1 to 128 letters, digits, '_', '-', '.', "
+                f"and neither {SYSTEM_STATUS_SIGNATURE} nor {SHUTDOWN_SIGNATURE}"
+            )
+        if section.SERVER_CLASS is None and not signature.isidentifier():
+            yield (
+                f"{where}: set SERVER_CLASS to the endpoint's file name, "
+                f"because {signature!r} cannot be the name of a Python file"
+            )
+        if section.PORT is not None and owner_of.setdefault(section.PORT, signature) != signature:
+            yield f"{where}.PORT: {section.PORT} is taken by {owner_of[section.PORT]}"
+    if settings.DEFAULT_SERVER is not None and settings.DEFAULT_SERVER not in endpoints:
+        yield (
+            f"DEFAULT_SERVER: {settings.DEFAULT_SERVER!r} is not in CONFIG_ENDPOINTS "
+            f"({', '.join(endpoints) or 'which is empty'})"
+        )
+
+
+def _near_misses(config: Mapping[str, Any], known: Mapping[str, FieldInfo], at: str) -> list[str]:
+    problems = []
+    for key in config:
+        if key in known:
+            continue
+        close = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.86)
+        if close:
+            problems.append(f"{at}{key}: there is no such key; did you mean {close[0]}?")
+    return problems
+
+
+def _expectation(location: tuple[int | str, ...]) -> str:
+    fields = GatewaySettings.model_fields
+    if len(location) >= 3 and location[0] == "CONFIG_ENDPOINTS":
+        fields = EndpointSettings.model_fields
+        name = str(location[2])
+    elif len(location) == 2 and location[0] == "CONFIG_ENDPOINTS":
+        return "an object"
+    else:
+        name = str(location[0]) if location else ""
+    field = fields.get(name)
+    return (field.description or "another value") if field else "another value"
+
+
+def _explain(error: ValidationError) -> list[str]:
+    problems = []
+    for item in error.errors(include_url=False):
+        location = item["loc"]
+        path = ".".join(str(part) for part in location)
+        if item["type"] == "missing":
+            problems.append(f"{path}: required, but missing; expected {_expectation(location)}")
+            continue
+        got = json.dumps(item["input"], default=str, ensure_ascii=False)
+        shown = got if len(got) <= 80 else got[:77] + "..."
+        problems.append(f"{path}: expected {_expectation(location)}, got {shown}")
+    return list(dict.fromkeys(problems))
+
+
+def validate(config: Mapping[str, Any]) -> GatewaySettings:
+    """Return the checked settings.
+
+    Raises:
+        ConfigError: with every problem found, each with its path, the value and what is allowed.
+    """
+    problems = _near_misses(config, GatewaySettings.model_fields, "")
+    endpoints = config.get("CONFIG_ENDPOINTS")
+    if isinstance(endpoints, dict):
+        for signature, section in endpoints.items():
+            if isinstance(section, dict):
+                at = f"CONFIG_ENDPOINTS.{signature}."
+                problems += _near_misses(section, EndpointSettings.model_fields, at)
+    try:
+        settings = GatewaySettings.model_validate(config)
+    except ValidationError as error:
+        raise ConfigError(problems + _explain(error)) from error
+    except ConfigError as error:
+        raise ConfigError(problems + error.problems) from error
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def environment_overrides(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the top-level keys that `BIS_<KEY>` variables set; values are JSON or plain text."""
+    found = {}
+    for key in GatewaySettings.model_fields:
+        raw = environment.get(ENVIRONMENT_PREFIX + key)
+        if raw is None or key == "CONFIG_ENDPOINTS":
+            continue
+        try:
+            found[key] = json.loads(raw)
+        except ValueError:
+            found[key] = raw
+    return found
+
+
+def resolve(
+    config: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> tuple[GatewaySettings, dict[str, str]]:
+    """Lay environment and command line over the file; return settings and each key's source.
+
+    Raises:
+        ConfigError: see `validate`.
+    """
+    from_environment = environment_overrides(os.environ)
+    from_command_line = dict(overrides or {})
+    merged = {**config, **from_environment, **from_command_line}
+    settings = validate(merged)
+    sources = {}
+    for key in GatewaySettings.model_fields:
+        if key in from_command_line:
+            sources[key] = "command line"
+        elif key in from_environment:
+            sources[key] = f"environment {ENVIRONMENT_PREFIX}{key}"
+        else:
+            sources[key] = "file" if key in config else "default"
+    return settings, sources
+
+
+def process_environment() -> dict[str, str]:
+    """Return a copy of this process's environment, to be handed to children."""
+    return dict(os.environ)
+
+
+def masked(key: str, value: Any) -> Any:
+    """Return `value`, or stars where the key's name says that it is a secret."""
+    if isinstance(value, dict):
+        return {name: masked(str(name), item) for name, item in value.items()}
+    return "***" if any(word in key.upper() for word in SECRET_WORDS) else value
+
+
+def application_version(base_folder: Path) -> str:
+    """Return `__VER__` of `app_ver.py` in the base folder, or `0.0.0` when there is none."""
+    namespace: dict[str, Any] = {}
+    try:
+        source = (base_folder / "app_ver.py").read_text(encoding="utf-8")
+        exec(compile(source, "app_ver.py", "exec"), namespace)  # noqa: S102 - the operator's file
+    except (OSError, SyntaxError, NameError):
+        return "0.0.0"
+    return str(namespace.get("__VER__", "0.0.0"))

@@ -1,0 +1,1 @@
+"""The bytes between the roles: frames, supervisor messages, JSON, error bodies."""

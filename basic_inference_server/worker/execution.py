@@ -1,0 +1,130 @@
+"""Loads an endpoint and runs requests through its hooks.
+
+The one place that calls endpoint code. Whatever that code raises, even `SystemExit`, becomes a
+`ServiceError` here and never ends the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from basic_inference_server.core.clock import local_time_text, monotonic_ns
+from basic_inference_server.core.errors import BadInput, EndpointError, ServiceError
+from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
+from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.validation_rules import check_rules
+
+MAX_REASON = 2000
+
+
+def effective_config(
+    default_config: Mapping[str, Any], section: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Lay the endpoint's section over its `_CONFIG` and enforce `VALIDATION_RULES`.
+
+    Raises:
+        EndpointLoadError: a rule is broken.
+    """
+    config = {**default_config, **section}
+    check_rules(config)
+    return config
+
+
+def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> FlaskWorker:
+    """Construct the worker and let it load its model.
+
+    Raises:
+        EndpointLoadError: what the constructor or `_load_model` raised; worth another try, except
+            for a missing module, a wrong signature or the like.
+    """
+    try:
+        worker = worker_class(context=context)
+        worker._load_model()  # noqa: SLF001 - the engine calls the author's hooks
+    except EndpointLoadError:
+        raise
+    except BaseException as error:
+        is_permanent = isinstance(error, (ImportError, NameError, AttributeError, TypeError))
+        raise EndpointLoadError(
+            f"{worker_class.__name__} could not load: {describe(error)}", is_permanent=is_permanent
+        ) from error
+    return worker
+
+
+def describe(error: BaseException) -> str:
+    """Return class and message of an exception, bounded, without a traceback."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + " [...]"
+
+
+@dataclass
+class PhaseTimes:
+    """Durations of one request's phases in microseconds."""
+
+    pre_us: int = 0
+    predict_us: int = 0
+    post_us: int = 0
+
+
+class Executor:
+    """Runs one request at a time through a loaded worker."""
+
+    def __init__(self, worker: FlaskWorker, metadata: Mapping[str, Any]) -> None:
+        """Keep the worker and the answer's constant metadata (`ver`, `ver_lib`, …)."""
+        self.worker = worker
+        self._metadata = {
+            **metadata,
+            "signature": worker.signature,
+            "worker_id": worker.worker_id,
+        }
+
+    def execute(self, inputs: dict[str, Any], request_id: str, times: PhaseTimes) -> Any:
+        """Return the endpoint's result; fill in `times` as far as it got.
+
+        Raises:
+            BadInput: `_pre_process` raised `ValueError`, `TypeError` or `KeyError`.
+            EndpointError: a hook raised anything else.
+        """
+        worker = self.worker
+        worker.call_id += 1
+        worker.request_id = request_id
+        try:
+            return self._run_hooks(worker, inputs, times)
+        except ServiceError:
+            raise
+        except BaseException as error:
+            raise EndpointError(f"{worker.signature} failed: {describe(error)}") from error
+        finally:
+            worker.request_id = ""
+
+    @staticmethod
+    def _run_hooks(worker: FlaskWorker, inputs: dict[str, Any], times: PhaseTimes) -> Any:
+        started = monotonic_ns()
+        try:
+            prepared = worker._pre_process(inputs)  # noqa: SLF001
+        except (ValueError, TypeError, KeyError) as error:
+            reason = f"{error.args[0]!r} is missing" if _is_missing_key(error) else str(error)
+            message = f"{worker.signature} refused the inputs: {reason}"
+            raise BadInput(message[:MAX_REASON]) from error
+        pre_done = monotonic_ns()
+        times.pre_us = (pre_done - started) // 1000
+        predicted = worker._predict(prepared)  # noqa: SLF001
+        predict_done = monotonic_ns()
+        times.predict_us = (predict_done - pre_done) // 1000
+        result = worker._post_process(predicted)  # noqa: SLF001
+        times.post_us = (monotonic_ns() - predict_done) // 1000
+        return result
+
+    def answer(self, result: Any) -> dict[str, Any]:
+        """Return the flat answer: the endpoint's fields, and metadata where it set none."""
+        answer = {**result} if isinstance(result, dict) else {"data": result}
+        answer.setdefault("time", local_time_text())
+        answer.setdefault("call_id", self.worker.call_id)
+        for name, value in self._metadata.items():
+            answer.setdefault(name, value)
+        return answer
+
+
+def _is_missing_key(error: BaseException) -> bool:
+    return isinstance(error, KeyError) and len(error.args) == 1

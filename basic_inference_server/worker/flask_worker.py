@@ -1,0 +1,123 @@
+"""`FlaskWorker`: what an endpoint author subclasses.
+
+Knows no HTTP, no sockets and no processes. An instance serves one request at a time, so endpoint
+code needs no locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from basic_inference_server.core.clock import local_time_text
+from basic_inference_server.core.logger import Logger
+
+Notification = dict[str, Any]
+
+
+def _discard(notification: Notification) -> None:
+    del notification
+
+
+@dataclass
+class WorkerContext:
+    """Everything the engine gives a worker.
+
+    Attributes:
+        signature: the name under which the endpoint is reached.
+        config_data: the module's `_CONFIG` with the endpoint's section laid over it.
+        log: where `P` writes.
+        worker_id: number of this worker within its server, from 0.
+        notify: takes each notification.
+    """
+
+    signature: str = "test"
+    config_data: Mapping[str, Any] = field(default_factory=dict)
+    log: Logger = field(default_factory=Logger)
+    worker_id: int = 0
+    notify: Callable[[Notification], None] = _discard
+
+
+class FlaskWorker:
+    """Base class of every endpoint.
+
+    Override `_predict`, and `_load_model`, `_pre_process`, `_post_process` where they are needed.
+    Whatever a hook returns is handed to the next one; `0`, `[]` and `None` are values.
+
+    Attributes:
+        config_data: the endpoint's configuration; each key is also `self.cfg_<key in lower case>`.
+        log: the seeds' logger.
+        signature: the name under which the endpoint is reached.
+        worker_id: number of this worker within its server.
+        call_id: number of the current call in this worker, from 1.
+        request_id: id of the current request.
+    """
+
+    def __init__(self, context: WorkerContext, prefix_log: str = "") -> None:
+        self.context = context
+        self.prefix_log = prefix_log
+        self.log = context.log
+        self.signature = context.signature
+        self.worker_id = context.worker_id
+        self.config_data = dict(context.config_data)
+        self.call_id = 0
+        self.request_id = ""
+        for key, value in self.config_data.items():
+            setattr(self, f"cfg_{key.lower()}", value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("cfg_"):
+            key = name[len("cfg_") :].upper()
+            raise AttributeError(f"{key} is neither in _CONFIG nor in the endpoint's section")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _load_model(self) -> None:
+        """Load what `_predict` needs; runs once, before the worker takes requests.
+
+        Raises:
+            Exception: anything stops the load; the server shows it and tries again later.
+        """
+
+    def _pre_process(self, inputs: dict[str, Any]) -> Any:
+        """Check the request's fields and return what `_predict` takes.
+
+        Args:
+            inputs: the request's JSON object, `SIGNATURE` included.
+
+        Raises:
+            ValueError, TypeError, KeyError: the inputs are bad; answered with 422.
+        """
+        return inputs
+
+    def _predict(self, prep_inputs: Any) -> Any:
+        """Do the work. Every endpoint has to override this."""
+        raise NotImplementedError(f"{type(self).__name__} has no _predict")
+
+    def _post_process(self, pred: Any) -> Any:
+        """Turn the prediction into the answer; a dict becomes the fields of the answer."""
+        return pred
+
+    def P(self, text: Any, color: str | None = None, **_ignored: Any) -> None:
+        """Write one message to the log, with the worker's prefix."""
+        self.log.P(f"{self.prefix_log} {text}" if self.prefix_log else text, color=color)
+
+    def _create_notification(self, notif: str, msg: Any, **fields: Any) -> None:
+        """Record something that `/notifications` shows.
+
+        Args:
+            notif: its kind, such as `log`, `warning`, `error`.
+            msg: the message.
+            **fields: further JSON values.
+        """
+        notification: Notification = {
+            "notif": notif,
+            "msg": str(msg),
+            "time": local_time_text(),
+            "worker_id": self.worker_id,
+            **fields,
+        }
+        if self.request_id:
+            notification["call_id"] = self.call_id
+            notification["request_id"] = self.request_id
+        self.context.notify(notification)

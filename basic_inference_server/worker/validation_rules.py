@@ -1,0 +1,77 @@
+"""Checks an endpoint's configuration against the `VALIDATION_RULES` of its `_CONFIG`.
+
+`{"WEIGHT": {"TYPE": "float", "MIN_VAL": 0, "MAX_VAL": 1}, "NAME": {"MIN_LEN": 1}}`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from basic_inference_server.worker.load_error import EndpointLoadError
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "number": (float, int),
+    "str": (str,),
+    "bool": (bool,),
+    "list": (list, tuple),
+    "dict": (dict,),
+    "none": (type(None),),
+}
+
+
+def _accepted_types(rule: Any) -> tuple[type, ...]:
+    names = rule if isinstance(rule, (list, tuple)) else [rule]
+    accepted: tuple[type, ...] = ()
+    for name in names:
+        key = name.__name__ if isinstance(name, type) else str(name)
+        if key.lower() not in _TYPES:
+            raise EndpointLoadError(
+                f"VALIDATION_RULES: unknown TYPE {key!r}; use one of {', '.join(_TYPES)}"
+            )
+        accepted += _TYPES[key.lower()]
+    return accepted
+
+
+def _has_type(value: Any, rule: Any) -> bool:
+    accepted = _accepted_types(rule)
+    if isinstance(value, bool):
+        return bool in accepted
+    return isinstance(value, accepted)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_CHECKS: dict[str, Callable[[Any, Any], bool]] = {
+    "TYPE": _has_type,
+    "MIN_VAL": lambda value, limit: _is_number(value) and value >= limit,
+    "MAX_VAL": lambda value, limit: _is_number(value) and value <= limit,
+    "MIN_LEN": lambda value, limit: hasattr(value, "__len__") and len(value) >= limit,
+    "EXCLUDED_LIST": lambda value, excluded: value not in excluded,
+}
+
+
+def check_rules(config: Mapping[str, Any]) -> None:
+    """Enforce `config["VALIDATION_RULES"]` on `config`.
+
+    Raises:
+        EndpointLoadError: names every broken rule with its key, value and limit.
+    """
+    problems = []
+    for key, rules in (config.get("VALIDATION_RULES") or {}).items():
+        if key not in config:
+            problems.append(f"{key} is not set, but has rules")
+            continue
+        value = config[key]
+        for name, limit in rules.items():
+            check = _CHECKS.get(name)
+            if check is None:
+                problems.append(f"{key} has an unknown rule {name}; known: {', '.join(_CHECKS)}")
+            elif not check(value, limit):
+                problems.append(f"{key} is {value!r}, which breaks {name} {limit!r}")
+    if problems:
+        raise EndpointLoadError("the configuration breaks VALIDATION_RULES: " + "; ".join(problems))
