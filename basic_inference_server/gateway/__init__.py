@@ -1,0 +1,1 @@
+"""The front: accepts client requests, picks a server, forwards, answers."""

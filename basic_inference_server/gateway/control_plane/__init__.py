@@ -1,0 +1,1 @@
+"""Administration over HTTP: an ordinary Flask application beside the data plane."""

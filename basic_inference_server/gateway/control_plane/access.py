@@ -1,0 +1,122 @@
+"""Who may administer: a token, or the machine itself under conditions that a browser cannot meet.
+
+Loopback alone proves nothing: a proxy on the same machine, or a web page in a browser on it, also
+comes from 127.0.0.1. So a call without a token must carry no forwarding header, no foreign
+`Origin`, a local `Host` (against DNS rebinding) and, when it changes something, a JSON body,
+which a page of another origin cannot send without asking first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from basic_inference_server.core.errors import Forbidden, Unauthorized
+
+FORWARDING_HEADERS = (
+    "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP", "HTTP_VIA", "HTTP_CF_CONNECTING_IP", "HTTP_TRUE_CLIENT_IP",
+)  # fmt: skip
+SCHEMES = ("bearer", "backendai")
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether an address is this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        return parsed.ipv4_mapped.is_loopback
+    return parsed.is_loopback
+
+
+def is_local_name(host: str) -> bool:
+    """Say whether a `Host` value, port included or not, names this machine."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+
+
+def presented_token(authorization: str) -> str | None:
+    """Return the token of an `Authorization` header, or `None` when it is of no scheme of ours."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() in SCHEMES else None
+
+
+class AccessRules:
+    """Decides about administration calls."""
+
+    def __init__(
+        self, admin_token_path: str, *, admin_open: bool, trust_loopback: bool, status_open: bool
+    ) -> None:
+        self._token_path = Path(admin_token_path)
+        self._admin_open = admin_open
+        self._trust_loopback = trust_loopback
+        self._status_open = status_open
+
+    def require_reader(self, environ: Mapping[str, str]) -> None:
+        """Let anyone read, unless `STATUS_OPEN` is false.
+
+        Raises:
+            Unauthorized, Forbidden: see `require_administrator`.
+        """
+        if not self._status_open:
+            self.require_administrator(environ, changes=False)
+
+    def require_administrator(self, environ: Mapping[str, str], *, changes: bool) -> None:
+        """Let administrators pass.
+
+        Raises:
+            Unauthorized: a token was given and is not valid.
+            Forbidden: no token was given, and the call is not one that may do without.
+        """
+        if self._admin_open:
+            return
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if authorization is not None:
+            token = presented_token(authorization)
+            if token is None or not self._is_valid(token):
+                raise Unauthorized("The token is not valid; send Authorization: Bearer <token>.")
+            return
+        if not self._trust_loopback or not is_loopback(environ.get("REMOTE_ADDR", "")):
+            raise Forbidden(
+                "Administration from here needs a token; send Authorization: Bearer <token>."
+            )
+        self._require_local_call(environ, changes=changes)
+
+    def _require_local_call(self, environ: Mapping[str, str], *, changes: bool) -> None:
+        forwarded = next((name for name in FORWARDING_HEADERS if name in environ), None)
+        if forwarded is not None:
+            header = forwarded.removeprefix("HTTP_").replace("_", "-").title()
+            raise Forbidden(f"The call was forwarded ({header}); administration needs a token.")
+        if not is_local_name(environ.get("HTTP_HOST", "")):
+            raise Forbidden("Host does not name this machine; administration needs a token.")
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and origin.partition("//")[2] != environ.get("HTTP_HOST"):
+            raise Forbidden("Origin is another site; administration needs a token.")
+        media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        if changes and (
+            environ.get("REQUEST_METHOD") != "POST" or media_type != "application/json"
+        ):
+            raise Forbidden(
+                "Without a token this has to be a POST with Content-Type: application/json."
+            )
+
+    def _is_valid(self, token: str) -> bool:
+        try:
+            expected = self._token_path.read_text().strip()
+        except OSError:
+            return False
+        # Digests, because compare_digest refuses text that is not ASCII.
+        return bool(expected) and hmac.compare_digest(_digest(token), _digest(expected))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,97 @@
+"""Routes that change something: start, stop, restart, scale, report, shut down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from basic_inference_server.core.errors import BadInput, BadRequest
+from basic_inference_server.core.topology import SHUTDOWN_SIGNATURE
+from basic_inference_server.gateway.control_plane.fields import request_fields, signature_field
+from basic_inference_server.gateway.control_plane.plumbing import (
+    administrator_only,
+    respond,
+    supervisor,
+)
+
+SLOW_ANSWER_S = 180.0
+MAX_WORKERS = 256
+
+administration = Blueprint("administration", __name__)
+METHODS = ["GET", "POST"]
+
+
+@administration.route("/start_server", methods=METHODS)
+@administrator_only
+def start_server() -> Response:
+    """Start a server, a disabled one too, and answer when it is ready or cannot be."""
+    return _command("start_server")
+
+
+@administration.route("/restart_server", methods=METHODS)
+@administrator_only
+def restart_server() -> Response:
+    """Replace a server by a new generation without losing a request."""
+    return _command("restart_server")
+
+
+@administration.route("/kill_server", methods=METHODS)
+@administrator_only
+def kill_server() -> Response:
+    """Stop a server, or all with `*`; requests in flight finish."""
+    return _command("kill_server", wildcard=True)
+
+
+def _command(command: str, *, wildcard: bool = False) -> Response:
+    fields = request_fields()
+    signature = signature_field(fields, wildcard=wildcard)
+    reason = str(fields.get("REASON", ""))[:200]
+    return respond(
+        supervisor().ask(command, signature=signature, reason=reason, timeout_s=SLOW_ANSWER_S)
+    )
+
+
+@administration.route("/update_workers", methods=METHODS)
+@administrator_only
+def update_workers() -> Response:
+    """Scale a server up or down, live; no request is dropped."""
+    fields = request_fields()
+    signature = signature_field(fields)
+    count = _whole_number(fields.get("NR_WORKERS"))
+    if count is None or not 1 <= count <= MAX_WORKERS:
+        raise BadInput(f"NR_WORKERS must be an integer from 1 to {MAX_WORKERS}.")
+    return respond(
+        supervisor().ask(
+            "update_workers", signature=signature, count=count, timeout_s=SLOW_ANSWER_S
+        )
+    )
+
+
+def _whole_number(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    return None
+
+
+@administration.route("/support_update_status", methods=METHODS)
+@administrator_only
+def support_update_status() -> Response:
+    """Take the report of a support process."""
+    fields = request_fields()
+    name = fields.get("SIGNATURE")
+    if not isinstance(name, str):
+        raise BadInput("SIGNATURE must name the support process.")
+    return respond(supervisor().ask("support_report", signature=name, report=fields))
+
+
+@administration.route("/shutdown", methods=METHODS)
+@administrator_only
+def shutdown() -> Response:
+    """Answer, then drain and stop everything, and exit 0: `run.sh` starts the new version."""
+    signature = request_fields().get("SIGNATURE")
+    if not isinstance(signature, str) or signature.upper() != SHUTDOWN_SIGNATURE:
+        raise BadRequest(f"To shut down, send SIGNATURE {SHUTDOWN_SIGNATURE}; nothing was done.")
+    return respond(supervisor().ask("shutdown"))

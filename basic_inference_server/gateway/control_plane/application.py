@@ -1,0 +1,26 @@
+"""Makes the control plane late: Flask is imported after the ports are open.
+
+The first request to an endpoint does not wait 300 ms for a library that it does not use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from basic_inference_server.core.child_spec import GatewaySpec
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+def make_application_factory(spec: GatewaySpec) -> Callable[[], WSGIApplication]:
+    """Return a function that makes the control plane's application."""
+
+    def make() -> WSGIApplication:
+        module = import_module("basic_inference_server.gateway.control_plane.flask_app")
+        application: WSGIApplication = module.make_flask_application(spec)
+        return application
+
+    return make

@@ -1,0 +1,43 @@
+"""Reads the fields of an administration request: JSON, form or query string."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+
+from basic_inference_server.core.errors import BadInput, UnsupportedMediaType
+from basic_inference_server.core.topology import is_signature
+from basic_inference_server.wire.json_codec import decode_object
+
+
+def request_fields() -> dict[str, Any]:
+    """Return the fields of the current request.
+
+    Raises:
+        BadJson: the body is not a JSON object.
+        UnsupportedMediaType: the content type is none of JSON and form.
+    """
+    body = request.get_data()
+    if request.method in {"GET", "HEAD"} or not body:
+        return dict(request.args.items())
+    media_type = request.mimetype
+    if body[:1] == b"{" or media_type in {"", "application/json"} or media_type.endswith("+json"):
+        return decode_object(body)
+    if media_type in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+        return dict(request.form.items())
+    raise UnsupportedMediaType(f"Content-Type {media_type!r} is not read here; send JSON.")
+
+
+def signature_field(fields: dict[str, Any], *, wildcard: bool = False) -> str:
+    """Return the checked `SIGNATURE`, or that of the port that the request came in on.
+
+    Raises:
+        BadInput: it is missing or cannot be a signature.
+    """
+    signature = fields.get("SIGNATURE", request.environ.get("bis.bound_signature"))
+    if wildcard and signature == "*":
+        return "*"
+    if not isinstance(signature, str) or not is_signature(signature):
+        raise BadInput('SIGNATURE must name an endpoint, such as {"SIGNATURE": "get_sim"}.')
+    return signature

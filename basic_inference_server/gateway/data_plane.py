@@ -1,0 +1,202 @@
+"""Routes every request: endpoints and probes here on the event loop, all else to Flask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from basic_inference_server.core.child_spec import GatewaySpec
+from basic_inference_server.core.clock import monotonic_ns, monotonic_s
+from basic_inference_server.core.errors import (
+    BadRequest,
+    InternalError,
+    MethodNotAllowed,
+    NotReady,
+    ServiceError,
+    ShuttingDown,
+    UnknownSignature,
+    WorkerDied,
+)
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.topology import (
+    SERVING_STATES,
+    SYSTEM_STATUS_SIGNATURE,
+    WAITING_STATES,
+    Route,
+    RoutingTable,
+)
+from basic_inference_server.gateway.cors import CorsPolicy
+from basic_inference_server.gateway.counters import Counters
+from basic_inference_server.gateway.death_notices import DeathNotices
+from basic_inference_server.gateway.dispatch import Dispatch
+from basic_inference_server.gateway.hub import Hub
+from basic_inference_server.gateway.probes import live_body, ready_report
+from basic_inference_server.gateway.request_body import json_body
+from basic_inference_server.gateway.signature_peek import signature_of
+
+if TYPE_CHECKING:
+    from basic_inference_server.gateway.exchange import Exchange
+
+RUN = b"/run"
+RUN_PREFIX = b"/run/"
+RUN_METHODS = (b"POST", b"GET")
+
+
+class DataPlane:
+    """Everything that answers on the event loop of one gateway process."""
+
+    def __init__(
+        self,
+        spec: GatewaySpec,
+        hub: Hub,
+        counters: Counters,
+        control_plane: Callable[[Exchange, str | None], None],
+        log: EventLog,
+    ) -> None:
+        self.hub = hub
+        self.table = RoutingTable()
+        self.deaths = DeathNotices()
+        self.version = spec.app_version
+        self._log = log
+        self._counters = counters
+        self._control_plane = control_plane
+        self._cors = CorsPolicy(spec.cors_origins)
+
+    # --- routing
+
+    def handle(self, exchange: Exchange, bound_signature: str | None) -> None:
+        """Answer or forward one request; every error becomes a JSON answer."""
+        try:
+            path = exchange.path
+            if path == RUN:
+                self._run(exchange, bound_signature)
+            elif path.startswith(RUN_PREFIX):
+                self._run(exchange, path[len(RUN_PREFIX) :].decode("utf-8", "replace"))
+            elif path in {b"/v1/live", b"/v1/ready"}:
+                self._probe(exchange, bound_signature)
+            else:
+                self._control_plane(exchange, bound_signature)
+        except ServiceError as error:
+            self.fail(exchange, error)
+        except Exception as error:  # noqa: BLE001 - the last line of defence of the event loop
+            self._log.error(
+                "gateway_fault", error=repr(error), request_id=exchange.request_id.decode()
+            )
+            self.fail(exchange, InternalError("The gateway failed; the log says how."))
+
+    def fail(self, exchange: Exchange, error: ServiceError) -> None:
+        """Answer with an error, and say it in the log when it is the server side's fault."""
+        if error.status >= 500 and error.code not in {"overloaded", "not_ready", "shutting_down"}:
+            self._log.warning(
+                "request_failed", code=error.code, error=error.message,
+                request_id=exchange.request_id.decode(),
+            )  # fmt: skip
+        exchange.fail(error, self.version, self.cors(exchange))
+
+    def cors(self, exchange: Exchange) -> bytes:
+        """Return the CORS header lines of a data-path answer."""
+        return self._cors.headers(exchange)
+
+    # --- endpoints
+
+    def _run(self, exchange: Exchange, signature: str | None) -> None:
+        if exchange.method == b"OPTIONS":
+            exchange.answer_empty(204, self._cors.preflight_headers(exchange))
+            return
+        if exchange.method not in RUN_METHODS:
+            raise MethodNotAllowed("This route takes POST and GET.", allowed=["POST", "GET"])
+        body = json_body(exchange)
+        if signature is None:
+            signature = signature_of(body)
+            if signature == SYSTEM_STATUS_SIGNATURE:
+                exchange.path = b"/system_status"
+                self._control_plane(exchange, None)
+                return
+        route = self.table.routes.get(signature)
+        if route is None:
+            raise UnknownSignature(
+                f"There is no endpoint {signature[:128]!r}.", available=self.table.available()
+            )
+        if route.state not in SERVING_STATES:
+            self._require_patience_pays(route)
+        dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
+        self._counters.begin(route.cell)
+        try:
+            dispatch.send()
+        except ServiceError:
+            self._counters.refuse(route.cell)
+            raise
+
+    def _require_patience_pays(self, route: Route) -> None:
+        """Let a request wait for an endpoint that is on its way up, and no other.
+
+        Raises:
+            NotReady: waiting would not help.
+        """
+        if self.table.is_shutting_down:
+            raise ShuttingDown("The gateway is going down.", retry_after_s=5)
+        if route.state in WAITING_STATES:
+            return
+        reason = f": {route.last_error}" if route.last_error else ""
+        retry_after_s = None
+        if route.restart_at_s is not None:
+            retry_after_s = max(1, math.ceil(route.restart_at_s - monotonic_s()))
+        raise NotReady(
+            f"{route.signature} is {route.state.value}{reason}."[:2000],
+            state=route.state.value,
+            retry_after_s=retry_after_s if retry_after_s is not None else 5,
+        )
+
+    def _timeout_s(self, exchange: Exchange, route: Route) -> float:
+        given = exchange.headers.get(b"x-request-timeout")
+        if given is None:
+            return route.timeout_s
+        try:
+            seconds = float(given)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise BadRequest("X-Request-Timeout must be a number of seconds above 0.")
+        return min(seconds, route.timeout_s)
+
+    def current_route(self, route: Route) -> Route:
+        """Return the newest route of that endpoint."""
+        return self.table.routes.get(route.signature, route)
+
+    def expected_wait_s(self, route: Route) -> int:
+        """Return when a full queue is worth another try: its length times the mean duration."""
+        return self._counters.expected_wait_s(route.cell, max(1, route.ready_workers))
+
+    def explain_death(self, route: Route, fail: Callable[[ServiceError], None]) -> None:
+        """Fail a request whose worker died, with the cause if the supervisor tells it soon."""
+
+        def on_cause(cause: str | None) -> None:
+            because = f": {cause}" if cause else ""
+            fail(
+                WorkerDied(
+                    f"The worker of {route.signature} died while it had this request{because}.",
+                    cause=cause or "unknown",
+                )
+            )
+
+        self.deaths.when_known(route.signature, on_cause)
+
+    def count_answer(self, route: Route, status: int, started_ns: int) -> None:
+        """Count the end of a request."""
+        self._counters.finish(route.cell, status, monotonic_ns() - started_ns)
+
+    def count_abandoned(self, route: Route) -> None:
+        """Count a request whose client left."""
+        self._counters.abandon(route.cell)
+
+    # --- probes
+
+    def _probe(self, exchange: Exchange, bound_signature: str | None) -> None:
+        if exchange.method not in {b"GET", b"HEAD"}:
+            raise MethodNotAllowed("Probes take GET.", allowed=["GET", "HEAD"])
+        if exchange.path == b"/v1/live":
+            exchange.answer(200, live_body(self.version))
+            return
+        status, body = ready_report(self.table, exchange.query, bound_signature, self.version)
+        exchange.answer(status, body)

@@ -1,0 +1,119 @@
+"""One request's way to an endpoint and back: the listener of its call in the hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
+from basic_inference_server.core.errors import (
+    DeadlineExceeded,
+    NotReady,
+    Overloaded,
+    ServiceError,
+)
+from basic_inference_server.core.topology import WAITING_STATES, Route
+from basic_inference_server.gateway.hub import Call, QueueFull, Unreachable
+from basic_inference_server.wire.frames import JSON_TYPE, ReplyHeader, encode_request
+
+if TYPE_CHECKING:
+    from basic_inference_server.gateway.data_plane import DataPlane
+    from basic_inference_server.gateway.exchange import Exchange
+
+JSON = JSON_TYPE.encode()
+
+
+class Dispatch:
+    """Sends the request, at most twice where the endpoint allows it, and answers the exchange."""
+
+    __slots__ = ("_attempts", "_body", "_call", "_deadline_ns", "_exchange", "_plane", "_route",
+                 "_started_ns")  # fmt: skip
+
+    def __init__(
+        self, plane: DataPlane, exchange: Exchange, route: Route, body: bytes | bytearray,
+        timeout_s: float,
+    ) -> None:  # fmt: skip
+        self._plane = plane
+        self._exchange = exchange
+        self._route = route
+        self._body = body
+        self._started_ns = monotonic_ns()
+        self._deadline_ns = self._started_ns + int(timeout_s * NS_PER_S)
+        self._attempts = 0
+        self._call: Call | None = None
+
+    def send(self) -> None:
+        """Send the request to the endpoint's socket.
+
+        Raises:
+            Overloaded: its queue is full.
+            NotReady: nobody listens.
+        """
+        exchange = self._exchange
+        self._attempts += 1
+        head = encode_request(
+            exchange.request_id, JSON, len(self._body), self._deadline_ns, monotonic_ns()
+        )
+        route = self._route
+        try:
+            self._call = self._plane.hub.call(
+                route.socket_path, head, self._body, self._deadline_ns, self
+            )
+        except QueueFull as error:
+            retry_after_s = self._plane.expected_wait_s(route)
+            raise Overloaded(
+                f"{route.signature} has as many requests waiting as it takes; send it again later.",
+                retry_after_s=retry_after_s,
+            ) from error
+        except Unreachable as error:
+            raise NotReady(f"{route.signature} cannot be reached: {error}.") from error
+        exchange.on_abandoned = self.abandon
+
+    def abandon(self) -> None:
+        """The client has left: a request that has not started will not be."""
+        if self._call is not None:
+            self._plane.hub.abandon(self._call)
+            self._plane.count_abandoned(self._route)
+
+    def on_reply(self, header: ReplyHeader, frame: bytes | bytearray) -> None:
+        """Pass the worker's answer on, untouched."""
+        timing = b"server-timing: queue;dur=%.3f, pre;dur=%.3f, predict;dur=%.3f, post;dur=%.3f\r\n"
+        headers = timing % (
+            header.queue_us / 1000, header.pre_us / 1000,
+            header.predict_us / 1000, header.post_us / 1000,
+        )  # fmt: skip
+        exchange, plane = self._exchange, self._plane
+        plane.count_answer(self._route, header.status, self._started_ns)
+        body = memoryview(frame)[header.body_at :]
+        if len(body) < 65536:
+            exchange.answer(header.status, bytes(body), JSON, headers + plane.cors(exchange))
+        else:
+            exchange.answer(header.status, body, JSON, headers + plane.cors(exchange))
+
+    def on_lost(self) -> None:
+        """The worker died under the request: once more where that is allowed, else say so."""
+        if self._route.idempotent and self._attempts == 1 and monotonic_ns() < self._deadline_ns:
+            try:
+                self.send()
+            except ServiceError as error:
+                self._fail(error)
+            return
+        self._plane.explain_death(self._route, self._fail)
+
+    def on_deadline(self) -> None:
+        """The time is up. A request that was still waiting for its endpoint was never started."""
+        route = self._plane.current_route(self._route)
+        if route.state in WAITING_STATES and not route.ready_workers:
+            self._fail(
+                NotReady(
+                    f"{route.signature} is still {route.state.value.lower()}; try again later.",
+                    state=route.state.value,
+                    retry_after_s=1,
+                )
+            )
+            return
+        seconds = (self._deadline_ns - self._started_ns) / NS_PER_S
+        self._fail(DeadlineExceeded(f"{route.signature} did not answer within {seconds:g} s."))
+
+    def _fail(self, error: ServiceError) -> None:
+        self._plane.count_answer(self._route, error.status, self._started_ns)
+        self._plane.fail(self._exchange, error)

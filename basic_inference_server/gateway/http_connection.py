@@ -1,0 +1,318 @@
+"""One client connection: HTTP/1.1 by llhttp (httptools), strict bodies, deadlines, JSON errors.
+
+Requests are read whole, under limits, before anybody looks at them, and answered in order; the next
+one is only started when the one before has been answered. Parsing is the library's; what a
+general-purpose server lacks is here: deadlines for header, body and idle connection, and a half
+sent body that is an error instead of a hang (RFC 9112).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.errors import (
+    BadRequest,
+    BodyTooLarge,
+    HeadersTooLarge,
+    RequestTimeout,
+    ServiceError,
+    UnsupportedMediaType,
+    UriTooLong,
+)
+from basic_inference_server.gateway.exchange import Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_HEAD_BYTES = 65536
+MAX_TARGET_BYTES = 8190
+HEAD_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 30.0
+IDLE_TIMEOUT_S = 75.0
+WRITE_TIMEOUT_S = 30.0
+LINGER_S = 2.0
+MIN_BODY_BYTES_PER_S = 64 * 1024
+_ONLY_ONCE = frozenset(
+    {b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding"}
+)
+
+
+class HttpLimits:
+    """What all connections of a process share."""
+
+    def __init__(
+        self, handle: Callable[[Exchange, str | None], None], max_body_bytes: int, version: str
+    ) -> None:
+        self.handle = handle
+        self.max_body_bytes = max_body_bytes
+        self.version = version
+        self.connections: set[HttpConnection] = set()
+        self.is_draining = False
+
+
+class HttpConnection(asyncio.Protocol):
+    """Parses requests, hands each to `limits.handle`, writes the answers.
+
+    `bound_signature` is set on a server's own port, where every request is for that endpoint.
+    """
+
+    __slots__ = (
+        "_body",
+        "_deadline_s",
+        "_exchange",
+        "_expected",
+        "_head_bytes",
+        "_headers",
+        "_in_head",
+        "_limits",
+        "_parser",
+        "_refused",
+        "_target",
+        "_unwritten",
+        "_waiting",
+        "bound_signature",
+        "client",
+        "transport",
+    )  # fmt: skip
+
+    def __init__(self, limits: HttpLimits, bound_signature: str | None = None) -> None:
+        self._limits = limits
+        self.bound_signature = bound_signature
+        self._parser = httptools.HttpRequestParser(self)
+        self._exchange: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._refused = False
+        self._unwritten = 0
+        self._deadline_s: float | None = None
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.client = ""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: bytes | bytearray = b""
+        self._expected = 0
+        self._head_bytes = 0
+        self._in_head = True
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the first request has to come within the header deadline."""
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.client = peer[0] if peer else ""
+        self._limits.connections.add(self)
+        self._deadline_s = monotonic_s() + HEAD_TIMEOUT_S
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything; a request nobody waits for is not executed if it can be helped."""
+        del exc
+        self._limits.connections.discard(self)
+        self._waiting.clear()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and exchange.on_abandoned is not None:
+            exchange.on_abandoned()
+        del self._parser  # it refers back to this object
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; answer what it refuses."""
+        if self._refused:
+            return
+        if self._in_head:
+            if not self._head_bytes:
+                self._deadline_s = monotonic_s() + HEAD_TIMEOUT_S
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refused = True  # served as plain HTTP/1.1; what follows is not parsed
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, ServiceError):
+                self._refuse(cause)
+            else:
+                self._refuse(BadRequest(f"This is not a valid HTTP request: {error}."))
+        else:
+            if self._in_head and self._head_bytes > MAX_HEAD_BYTES and self._exchange is None:
+                self._refuse(_head_too_large())
+
+    def eof_received(self) -> bool:
+        """Answer a request that ends too early; otherwise the client has left."""
+        is_inside = self._target or not self._in_head
+        if is_inside and not self._refused and self._exchange is None:
+            self._refuse(BadRequest("The request ended before it was complete."))
+            return True
+        return False
+
+    # --- httptools callbacks
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the request target."""
+        self._target += url
+        if len(self._target) > MAX_TARGET_BYTES:
+            raise UriTooLong(f"The request target is longer than {MAX_TARGET_BYTES} bytes.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect one header; one that must not be repeated is refused when it is."""
+        name = name.lower()
+        if name in self._headers and name in _ONLY_ONCE:
+            raise BadRequest(f"The header {name.decode('latin-1')!r} is there more than once.")
+        self._headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        """Decide early what can be decided without the body."""
+        self._in_head = False
+        if (
+            self._head_bytes > MAX_HEAD_BYTES
+            and len(self._target)
+            + sum(len(name) + len(value) for name, value in self._headers.items())
+            > MAX_HEAD_BYTES
+        ):
+            raise _head_too_large()
+        headers = self._headers
+        if b"host" not in headers and self._parser.get_http_version() != "1.0":
+            raise BadRequest("The header 'host' is missing (RFC 9112, section 3.2).")
+        encoding = headers.get(b"content-encoding", b"identity").lower()
+        if encoding != b"identity":
+            name = encoding.decode("latin-1")
+            raise UnsupportedMediaType(f"Content-Encoding {name!r} is not read; send plain bytes.")
+        length = headers.get(b"content-length")
+        if length is not None:
+            self._expected = int(length)
+            if self._expected > self._limits.max_body_bytes:
+                raise self._too_large()
+        allowance_s = BODY_TIMEOUT_S + self._expected / MIN_BODY_BYTES_PER_S
+        self._deadline_s = monotonic_s() + allowance_s
+        if headers.get(b"expect", b"").lower() == b"100-continue" and not self._exchange:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Collect the body under its limit; a chunked one has no length to check before."""
+        if not self._body:
+            self._body = body
+        elif isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+            self._body += body
+        else:
+            self._body += body
+        if len(self._body) > self._limits.max_body_bytes:
+            raise self._too_large()
+
+    def on_message_complete(self) -> None:
+        """Hand the request over, or queue it behind the one before (pipelining)."""
+        exchange = Exchange(
+            self,
+            self._parser.get_method(),
+            self._target,
+            self._headers,
+            self._body,
+            keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
+        )
+        self._reset()
+        self._deadline_s = None
+        if self._exchange is None:
+            self._start(exchange)
+        else:
+            self._waiting.append(exchange)
+            self.transport.pause_reading()
+
+    # --- answering
+
+    def _start(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._limits.handle(exchange, self.bound_signature)
+
+    def respond(self, exchange: Exchange, head: bytes, body: bytes | memoryview) -> None:
+        """Write the answer to the current request, then start the next one."""
+        if self._exchange is not exchange:
+            return  # the client has left, or this was answered before
+        keep_alive = exchange.keep_alive and not self._limits.is_draining and not self._refused
+        head += b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        if exchange.method == b"HEAD":
+            self.transport.write(head)
+        elif len(body) < MAX_HEAD_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
+        self._exchange = None
+        if not keep_alive:
+            self._waiting.clear()
+            self._finish_writing()
+        elif self._waiting:
+            following = self._waiting.popleft()
+            if not self._waiting:
+                self.transport.resume_reading()
+            self._start(following)
+        elif self._in_head and not self._target:
+            self._deadline_s = monotonic_s() + IDLE_TIMEOUT_S
+
+    def _finish_writing(self) -> None:
+        was_refused = self._refused
+        self._refused = True
+        if not was_refused:
+            self._deadline_s = monotonic_s() + WRITE_TIMEOUT_S
+            self.transport.close()
+            return
+        # The client may still be sending. Closing now would reset the connection and could take
+        # the answer with it, so the rest is read and thrown away for a moment.
+        self._deadline_s = monotonic_s() + LINGER_S
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Answer a request that cannot be read, and close: what follows cannot be trusted."""
+        self._refused = True
+        if self._exchange is not None:
+            return  # the answer that is due says `connection: close`
+        exchange = Exchange(self, b"", self._target or b"/", self._headers, b"", keep_alive=False)
+        self._exchange = exchange
+        exchange.fail(error, self._limits.version)
+
+    def _too_large(self) -> BodyTooLarge:
+        limit = self._limits.max_body_bytes
+        return BodyTooLarge(
+            f"The body is larger than {limit} bytes (MAX_BODY_BYTES).", max_body_bytes=limit
+        )
+
+    # --- deadlines
+
+    def enforce_deadline(self, now_s: float) -> None:
+        """End a connection that is too slow; called for each one about once a second."""
+        if self._deadline_s is None or now_s < self._deadline_s:
+            return
+        if self._exchange is not None:
+            self._deadline_s = now_s + HEAD_TIMEOUT_S  # its turn comes after the answer
+            return
+        unwritten = self.transport.get_write_buffer_size()
+        if 0 < unwritten < self._unwritten or (unwritten and not self._unwritten):
+            self._unwritten = unwritten
+            self._deadline_s = now_s + WRITE_TIMEOUT_S  # a slow reader, but one that reads
+            return
+        is_inside = self._target or self._head_bytes or not self._in_head
+        if is_inside and not self._refused:
+            self._refuse(RequestTimeout("The request was not complete in time."))
+        else:
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Close as soon as the current answer has gone."""
+        if self._exchange is None and not self._waiting:
+            self.transport.close()
+
+    @property
+    def local_port(self) -> int:
+        """The port that the client connected to."""
+        name: Any = self.transport.get_extra_info("sockname")
+        return int(name[1]) if name else 0
+
+
+def _head_too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"The header section is larger than {MAX_HEAD_BYTES} bytes.")

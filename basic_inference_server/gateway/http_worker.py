@@ -1,0 +1,138 @@
+"""One gateway process: gunicorn's worker around an event loop that serves HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from typing import Any
+
+import uvloop
+from gunicorn.workers.base import Worker
+
+from basic_inference_server.core.child_spec import GatewaySpec
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.logs import EventLog, RecordWriter, route_library_logging
+from basic_inference_server.core.scoreboard import GatewayScoreboard
+from basic_inference_server.core.topology import RoutingTable
+from basic_inference_server.gateway.control_plane.application import make_application_factory
+from basic_inference_server.gateway.counters import Counters
+from basic_inference_server.gateway.data_plane import DataPlane
+from basic_inference_server.gateway.exchange import renew_id_prefix
+from basic_inference_server.gateway.http_connection import HttpConnection, HttpLimits
+from basic_inference_server.gateway.hub import Hub
+from basic_inference_server.gateway.supervisor_link import SupervisorLink
+from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
+
+BACKLOG = 2048
+HEARTBEAT_S = 1.0
+
+
+class HttpWorker(Worker):
+    """Serves the gateway's port and every server's own port."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.spec: GatewaySpec = self.app.spec
+        self.process_index: int = self.app.next_process_index
+        self.events = EventLog(RecordWriter(), self.spec.log_level)
+
+    def load_wsgi(self) -> None:
+        """Load nothing: the control plane is made on first use."""
+        self.wsgi = None
+
+    def init_signals(self) -> None:
+        """Leave signals to the event loop, which the default handlers would interrupt."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        route_library_logging(self.events)
+        renew_id_prefix()
+        uvloop.run(self._serve())
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        spec = self.spec
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, stopping.set)
+        hub = Hub(loop)
+        counters = Counters(GatewayScoreboard(spec.scoreboard_fd), self.process_index)
+        bridge = WsgiBridge(make_application_factory(spec), self.events, spec.app_version)
+        plane = DataPlane(spec, hub, counters, bridge.handle, self.events)
+        limits = HttpLimits(plane.handle, spec.max_body_bytes, spec.app_version)
+        opened = asyncio.Event()
+
+        def on_table(table: RoutingTable) -> None:
+            plane.table = table
+            if table.is_open:
+                opened.set()
+
+        link = SupervisorLink(spec.control_path, on_table, plane.deaths.announce, self.events)
+        following = loop.create_task(link.run())
+        beating = loop.create_task(self._beat(limits, stopping))
+        if await _either(opened, stopping):
+            servers = await self._listen(loop, limits)
+            self.app.announcer.announce("worker_ready", pid=os.getpid())
+            gc.collect()
+            gc.freeze()
+            loop.call_later(0.5, bridge.warm_up)
+            await stopping.wait()
+            await self._drain(limits, servers)
+        following.cancel()
+        beating.cancel()
+        bridge.close()
+        hub.close()
+
+    async def _listen(
+        self, loop: asyncio.AbstractEventLoop, limits: HttpLimits
+    ) -> list[asyncio.AbstractServer]:
+        """Open the ports: the gateway's own, and one for each server."""
+        servers: list[asyncio.AbstractServer] = []
+        ports: list[tuple[int, str | None]] = [(self.spec.listen_fd, None)]
+        ports += [(fd, signature) for signature, fd in self.spec.direct_fds.items()]
+        for fd, signature in ports:
+            listener = socket.socket(fileno=os.dup(fd))
+            servers.append(
+                await loop.create_server(
+                    lambda signature=signature: HttpConnection(limits, signature),  # type: ignore[misc]
+                    sock=listener,
+                    backlog=BACKLOG,
+                )
+            )
+        return servers
+
+    async def _drain(self, limits: HttpLimits, servers: list[asyncio.AbstractServer]) -> None:
+        """Accept nothing new, let what is in flight finish, then leave."""
+        limits.is_draining = True
+        for server in servers:
+            server.close()
+        deadline_s = monotonic_s() + self.spec.graceful_timeout_s
+        while limits.connections and monotonic_s() < deadline_s:
+            for connection in list(limits.connections):
+                connection.drain()
+            await asyncio.sleep(0.02)
+
+    async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:
+        """Every second: tell gunicorn that the loop turns, enforce deadlines, miss the master."""
+        while True:
+            self.notify()
+            now_s = monotonic_s()
+            for connection in list(limits.connections):
+                connection.enforce_deadline(now_s)
+            if os.getppid() != self.ppid:
+                stopping.set()
+            await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _either(wanted: asyncio.Event, instead: asyncio.Event) -> bool:
+    """Wait for one of two events; say whether it was the first."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (wanted, instead)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    return wanted.is_set()

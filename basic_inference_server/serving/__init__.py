@@ -1,0 +1,1 @@
+"""One endpoint's server: a gunicorn master and its pulling workers."""

@@ -1,0 +1,83 @@
+"""One connection from a gateway process: one request frame in, one reply frame out."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+from basic_inference_server.wire.frames import (
+    FrameError,
+    RequestFrame,
+    decode_request,
+    request_length,
+)
+
+READ_CHUNK = 65536
+FRAME_TIMEOUT_S = 10.0
+
+
+class FrameConnection:
+    """Reads and writes whole frames; never waits for a stuck peer longer than a time-out."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def receive(self) -> RequestFrame | None:
+        """Return the request, or `None` when the peer left before it was complete.
+
+        Raises:
+            FrameError: the peer does not speak this version of the protocol.
+            OSError: the connection broke or the peer was too slow.
+        """
+        connection = self._connection
+        try:
+            data: bytes | bytearray = connection.recv(READ_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            data = b""
+            return self._receive_slowly(bytearray())
+        if not data:
+            return None
+        if request_length(data) == len(data):
+            return decode_request(data)
+        return self._receive_slowly(bytearray(data))
+
+    def _receive_slowly(self, data: bytearray) -> RequestFrame | None:
+        self._connection.settimeout(FRAME_TIMEOUT_S)
+        length = request_length(data)
+        while not length:
+            chunk = self._connection.recv(READ_CHUNK)
+            if not chunk:
+                return None
+            data += chunk
+            length = request_length(data)
+        filled = len(data)
+        if filled > length:
+            raise FrameError("more than one frame on a connection")
+        data.extend(bytes(length - filled))
+        with memoryview(data) as view:
+            while filled < length:
+                count = self._connection.recv_into(view[filled:])
+                if not count:
+                    return None
+                filled += count
+        return decode_request(data)
+
+    def caller_has_left(self) -> bool:
+        """Say whether the gateway closed the connection: nobody waits for an answer."""
+        poller = select.poll()
+        poller.register(self._connection, select.POLLRDHUP)
+        return bool(poller.poll(0))
+
+    def send(self, reply: bytes) -> None:
+        """Write the reply.
+
+        Raises:
+            OSError: the gateway has gone or does not read.
+        """
+        try:
+            sent = self._connection.send(reply, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(reply):
+            self._connection.settimeout(FRAME_TIMEOUT_S)
+            self._connection.sendall(memoryview(reply)[sent:], socket.MSG_NOSIGNAL)

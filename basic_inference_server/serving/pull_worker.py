@@ -1,0 +1,217 @@
+"""The worker: pulls one request at a time from the server's socket and executes it.
+
+The kernel's accept queue is the request queue. An idle worker accepts the next connection; a busy
+one does not, so nothing ever waits behind a hung or slow neighbour.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from gunicorn.workers.base import Worker
+
+from basic_inference_server.core.announcements import NotificationBuffer
+from basic_inference_server.core.clock import monotonic_ns
+from basic_inference_server.core.logger import Logger
+from basic_inference_server.core.logs import (
+    EventLog,
+    OutputRecorder,
+    RecordWriter,
+    route_library_logging,
+)
+from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
+from basic_inference_server.serving.connection import FrameConnection
+from basic_inference_server.serving.responder import Responder
+from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
+from basic_inference_server.worker.execution import effective_config, load_worker
+from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
+from basic_inference_server.worker.load_error import EndpointLoadError
+
+HEARTBEAT_S = 1.0
+RECYCLE_JITTER = 0.1
+
+
+class PullWorker(Worker):
+    """One process that holds a loaded endpoint."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        application = self.app
+        self.spec = application.spec
+        self.announcer = application.announcer
+        self.slot = application.scoreboard.slot(application.next_slot)
+        self.worker_id = application.next_slot % SLOTS_PER_GENERATION
+        self.notifications = NotificationBuffer(self.announcer)
+        self.alive: bool = True
+        self.endpoint: FlaskWorker | None = None
+        self.events = EventLog(self._write_event, self.spec.log_level, worker_id=self.worker_id)
+        self._write_record = RecordWriter()
+        self._requests_left = self._request_allowance()
+
+    def _request_allowance(self) -> int | None:
+        limit = self.spec.max_requests
+        if limit is None:
+            return None
+        # Workers that started together must not all leave together.
+        return int(limit * random.uniform(1 - RECYCLE_JITTER, 1 + RECYCLE_JITTER)) or 1  # noqa: S311
+
+    def _write_event(self, event: dict[str, Any]) -> None:
+        if self.endpoint is not None and self.endpoint.request_id:
+            event["request_id"] = self.endpoint.request_id
+        self._write_record(event)
+
+    def load_wsgi(self) -> None:
+        """Load nothing: this worker serves frames, not WSGI."""
+        self.wsgi = None
+
+    def init_signals(self) -> None:
+        """Use gunicorn's handlers, except that SIGABRT shows the stacks even in C code."""
+        super().init_signals()
+        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        faulthandler.enable(all_threads=True)
+
+    def run(self) -> None:
+        """Load the endpoint, then serve until told to stop."""
+        sys.stdout = OutputRecorder(self.events, "stdout")
+        sys.stderr = OutputRecorder(self.events, "stderr")
+        route_library_logging(self.events)
+        self.slot.set_state(WorkerState.LOADING, monotonic_ns())
+        self.announcer.announce("loading", worker_id=self.worker_id, pid=os.getpid())
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        try:
+            found = self._load()
+        except EndpointLoadError as error:
+            self._park(error)
+            return
+        gc.collect()
+        gc.freeze()
+        self.slot.set_state(WorkerState.IDLE, monotonic_ns())
+        self._announce_ready(found)
+        self._serve()
+        self.notifications.send()
+
+    def _load(self) -> FoundEndpoint:
+        spec = self.spec
+        folder = Path(spec.base_folder) / spec.workers_location
+        found = find_endpoint(folder, spec.server_class, spec.workers_suffix)
+        context = WorkerContext(
+            signature=spec.signature,
+            config_data=effective_config(found.default_config, spec.section),
+            log=Logger(lib_name=spec.signature, log=self.events),
+            worker_id=self.worker_id,
+            notify=self.notifications.add,
+        )
+        self.endpoint = load_worker(found.worker_class, context)
+        return found
+
+    def _announce_ready(self, found: FoundEndpoint) -> None:
+        assert self.endpoint is not None
+        module = sys.modules[type(self.endpoint).__module__]
+        version = getattr(module, "__WORKER_VER__", None) or getattr(module, "__VER__", None)
+        summary = (type(self.endpoint).__doc__ or "").strip().split("\n")[0]
+        self.announcer.announce(
+            "worker_ready",
+            worker_id=self.worker_id,
+            pid=os.getpid(),
+            endpoint={
+                "class": found.worker_class.__name__,
+                "version": version,
+                "summary": summary,
+                "idempotent": bool(self.endpoint.config_data.get("IDEMPOTENT", False)),
+            },
+        )
+
+    def _park(self, error: EndpointLoadError) -> None:
+        """Say why the load failed and wait for the supervisor's decision.
+
+        Exiting would make the master fork a replacement that fails in the same way.
+        """
+        cause = error.__cause__ or error
+        trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        self.slot.set_state(WorkerState.PARKED, monotonic_ns())
+        self.announcer.announce(
+            "load_failed",
+            worker_id=self.worker_id,
+            pid=os.getpid(),
+            error=str(error)[:2000],
+            traceback=trace[-8000:],
+            is_permanent=error.is_permanent,
+        )
+        waker = select.poll()
+        waker.register(self.PIPE[0], select.POLLIN)
+        while self.alive:
+            waker.poll(1000)
+
+    def _serve(self) -> None:
+        assert self.endpoint is not None
+        listener: socket.socket = self.sockets[0]
+        listener.setblocking(False)
+        waiter = select.epoll()
+        # Exclusive: one connection wakes one idle worker, not all of them.
+        waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        waiter.register(self.PIPE[0], select.EPOLLIN)
+        responder = Responder(self.endpoint, self.spec, self.slot, self.events)
+        while self.alive:
+            try:
+                accepted, _ = listener.accept()
+            except BlockingIOError:
+                self.notifications.send()
+                waiter.poll()
+                continue
+            except OSError as error:  # e.g. no descriptors left: say so, wait, try again
+                self.events.error("accept_failed", error=str(error))
+                waiter.poll(1.0)
+                continue
+            with accepted:
+                responder.serve(FrameConnection(accepted))
+            self._count_request()
+
+    def _count_request(self) -> None:
+        if self._requests_left is None:
+            return
+        self._requests_left -= 1
+        if self._requests_left <= 0:
+            self._retire("max_requests", limit=self.spec.max_requests)
+
+    def _retire(self, reason: str, **fields: Any) -> None:
+        """Leave after the current request; the master starts a replacement."""
+        if self.alive:
+            self.events.info("worker_recycled", reason=reason, **fields)
+            self.alive = False
+            self._wake()
+
+    def _wake(self) -> None:
+        os.write(self.PIPE[1], b"\0")
+
+    def _beat(self) -> None:
+        """Every second: beat, notice a dead master, watch memory, send what is kept."""
+        pause = threading.Event()
+        while self.alive:
+            self.slot.beat(monotonic_ns())
+            if os.getppid() != self.ppid:
+                self.alive = False
+                self._wake()
+            limit_mb = self.spec.max_memory_mb
+            if limit_mb is not None and resident_mb() > limit_mb:
+                self._retire("max_memory", limit_mb=limit_mb, resident_mb=round(resident_mb()))
+            pause.wait(HEARTBEAT_S)
+
+
+def resident_mb() -> float:
+    """Return this process's resident memory in MiB."""
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - once a second, kept cheap
+        pages = int(file.read().split()[1])
+    return pages * resource.getpagesize() / 2**20

@@ -1,0 +1,98 @@
+"""Turns one request frame into one reply frame through the endpoint."""
+
+from __future__ import annotations
+
+import traceback
+
+from basic_inference_server._version import LIB_VER
+from basic_inference_server.core.child_spec import ServerSpec
+from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
+from basic_inference_server.core.errors import EndpointError, ServiceError
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.scoreboard import Slot
+from basic_inference_server.serving.connection import FrameConnection
+from basic_inference_server.wire.error_body import render_error
+from basic_inference_server.wire.frames import (
+    MAX_MICROSECONDS,
+    FrameError,
+    RequestFrame,
+    encode_reply,
+)
+from basic_inference_server.wire.json_codec import decode_object, encode
+from basic_inference_server.worker.execution import Executor, PhaseTimes
+from basic_inference_server.worker.flask_worker import FlaskWorker
+
+JSON = b"application/json"
+
+
+class Responder:
+    """Executes requests for one worker, keeping its scoreboard slot true."""
+
+    def __init__(
+        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
+    ) -> None:
+        metadata = {"ver": spec.app_version, "ver_lib": LIB_VER}
+        self._executor = Executor(endpoint, metadata)
+        self._version = spec.app_version
+        self._timeout_ns = int(spec.timeout_s * NS_PER_S)
+        self._slot = slot
+        self._events = events
+
+    def serve(self, connection: FrameConnection) -> None:
+        """Answer the one request on `connection`; a broken connection is nobody's error."""
+        try:
+            frame = connection.receive()
+        except (OSError, FrameError) as error:
+            self._events.warning("bad_frame", error=str(error))
+            return
+        if frame is None:
+            return
+        started_ns = monotonic_ns()
+        if started_ns >= frame.deadline_ns or connection.caller_has_left():
+            self._events.debug("dropped_unexecuted", request_id=frame.request_id)
+            return
+        self._slot.begin(started_ns, started_ns + self._timeout_ns)
+        failed = True
+        try:
+            reply, failed = self._execute(frame, started_ns)
+        finally:
+            self._slot.finish(started_ns, monotonic_ns(), failed=failed)
+        try:
+            connection.send(reply)
+        except OSError as error:
+            self._events.debug("answer_undelivered", request_id=frame.request_id, error=str(error))
+
+    def _execute(self, frame: RequestFrame, started_ns: int) -> tuple[bytes, bool]:
+        times = PhaseTimes()
+        status, failed = 200, False
+        try:
+            result = self._executor.execute(decode_object(frame.body), frame.request_id, times)
+            body = self._encode(result)
+        except ServiceError as error:
+            status, failed = error.status, error.status >= 500
+            body = render_error(error, frame.request_id, self._version)
+            self._log_failure(error, frame.request_id)
+        queue_us = min((started_ns - frame.sent_ns) // 1000, MAX_MICROSECONDS)
+        phases = (max(queue_us, 0), times.pre_us, times.predict_us, times.post_us)
+        return encode_reply(status, JSON, body, phases, failed=failed), failed
+
+    def _encode(self, result: object) -> bytes:
+        try:
+            return encode(self._executor.answer(result))
+        except Exception as error:
+            signature = self._executor.worker.signature
+            raise EndpointError(
+                f"{signature} returned something that cannot be written as JSON: {error}"
+            ) from error
+
+    def _log_failure(self, error: ServiceError, request_id: str) -> None:
+        if error.status < 500:
+            self._events.debug("refused", code=error.code, error=error.message,
+                               request_id=request_id)  # fmt: skip
+            return
+        cause = error.__cause__ or error
+        trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        self._events.error(
+            "request_failed", code=error.code, error=error.message,
+            request_id=request_id, traceback=trace,
+        )  # fmt: skip
