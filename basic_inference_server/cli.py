@@ -1,0 +1,93 @@
+"""The command line: `python -m basic_inference_server run`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from basic_inference_server._version import LIB_VER
+from basic_inference_server.core.config_file import ConfigError
+from basic_inference_server.core.logger import Logger
+from basic_inference_server.core.settings import resolve
+from basic_inference_server.main import DEFAULT_PORT, FlaskGateway, report_config_error
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a gateway; the first four are the seeds' own."""
+    parser.add_argument("-b", "--base_folder", "--base-folder", default=".",
+                        help="folder with configuration and endpoints")  # fmt: skip
+    parser.add_argument("-a", "--app_folder", "--app-folder", default="_cache",
+                        help="folder under it for what must outlive a restart")  # fmt: skip
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port; 0 takes a free one")
+    parser.add_argument("--config", default="config_gateway.txt", help="configuration file")
+    parser.add_argument("--first_server_port", "--first-server-port", type=int, default=None,
+                        help="where the servers' own ports begin; 0 takes free ones")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                        help="override a top-level setting; VALUE is JSON or text")  # fmt: skip
+    parser.add_argument("--check-config", "--check_config", action="store_true",
+                        help="check the configuration and exit")  # fmt: skip
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` pairs as settings.
+
+    Raises:
+        ConfigError: one of them has no `=`.
+    """
+    overrides = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            raise ConfigError([f"--set {pair}: expected KEY=VALUE"])
+        try:
+            overrides[key] = json.loads(text)
+        except ValueError:
+            overrides[key] = text
+    return overrides
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run a gateway, or only check its configuration."""
+    try:
+        log = Logger(
+            lib_name="gateway",
+            base_folder=arguments.base_folder,
+            app_folder=arguments.app_folder,
+            config_file=arguments.config,
+        )
+        overrides = parse_overrides(arguments.overrides)
+        if arguments.check_config:
+            settings, _ = resolve(log.config_data, overrides)
+            print(f"The configuration is valid: {len(settings.CONFIG_ENDPOINTS)} endpoints.")
+            return
+    except ConfigError as error:
+        report_config_error(error)
+    FlaskGateway(
+        log,
+        host=arguments.host,
+        port=arguments.port,
+        first_server_port=_first_port(arguments),
+        settings=overrides,
+    )
+
+
+def _first_port(arguments: argparse.Namespace) -> int | None:
+    if arguments.first_server_port is None and arguments.port == 0:
+        return 0  # who does not care about the one port does not care about the others
+    first: int | None = arguments.first_server_port
+    return first
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m basic_inference_server", description=__doc__)
+    parser.add_argument("--version", action="version", version=LIB_VER)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_parser = commands.add_parser("run", help="run the gateway of a folder")
+    add_run_arguments(run_parser)
+    run_parser.set_defaults(action=run)
+    arguments = parser.parse_args(argv)
+    arguments.action(arguments)

@@ -1,0 +1,1 @@
+"""The only code that starts, watches, restarts and stops processes."""

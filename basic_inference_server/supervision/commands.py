@@ -1,0 +1,184 @@
+"""What the control socket can be asked: each command of the administration, carried out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from basic_inference_server.core.errors import NotReady, UnknownSignature
+from basic_inference_server.core.topology import SERVING_STATES, ServerState
+from basic_inference_server.supervision.lifecycle import RESTING_STATES
+from basic_inference_server.supervision.reports import describe_program, describe_server
+from basic_inference_server.supervision.server import Server
+
+if TYPE_CHECKING:
+    from basic_inference_server.supervision.supervisor import Supervisor
+
+ANSWER_WITHIN_S = 150.0
+
+
+class Commands:
+    """The commands of one supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def handlers(self) -> dict[str, Callable[[dict[str, Any]], Awaitable[Any]]]:
+        """Return each command's handler by its name."""
+        return {
+            "list_servers": self.list_servers,
+            "start_server": self.start_server,
+            "kill_server": self.kill_server,
+            "restart_server": self.restart_server,
+            "update_workers": self.update_workers,
+            "notifications": self.notifications,
+            "system_overview": self.system_overview,
+            "support_report": self.support_report,
+            "shutdown": self.shutdown,
+        }
+
+    def _server(self, message: dict[str, Any]) -> Server:
+        signature = message["signature"]
+        server = self._supervisor.servers.get(signature)
+        if server is None:
+            raise UnknownSignature(
+                f"There is no endpoint {signature!r}.", available=list(self._supervisor.servers)
+            )
+        return server
+
+    @staticmethod
+    def _why(message: dict[str, Any], action: str) -> str:
+        reason = message.get("reason")
+        return f"{action} was asked for" + (f": {reason}" if reason else "")
+
+    async def list_servers(self, _message: dict[str, Any]) -> dict[str, Any]:
+        """Return how every server and program does."""
+        supervisor = self._supervisor
+        servers = {
+            name: describe_server(server, supervisor.gateway_scoreboard)
+            for name, server in supervisor.servers.items()
+        }
+        for name, program in supervisor.support.items():
+            servers[name] = describe_program(program)
+        return {
+            "AVAIL_SERVERS": supervisor.routing_table().available(),
+            "SERVERS": {name: servers[name] for name in supervisor.order if name in servers},
+        }
+
+    async def start_server(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Start a server and wait until it serves or cannot."""
+        program = self._supervisor.support.get(message["signature"])
+        if program is not None:
+            program.start(self._why(message, "a start"))
+            return {"SIGNATURE": program.name, "STATE": program.state.value}
+        server = self._server(message)
+        server.start(self._why(message, "a start"))
+        await server.keeper.wait_until(
+            lambda: server.state in SERVING_STATES | RESTING_STATES, ANSWER_WITHIN_S
+        )
+        return self._outcome(server)
+
+    async def restart_server(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Replace a server's processes and wait until that has succeeded or failed."""
+        program = self._supervisor.support.get(message["signature"])
+        if program is not None:
+            program.restart(self._why(message, "a restart"))
+            return {"SIGNATURE": program.name, "STATE": program.state.value}
+        server = self._server(message)
+        server.replace(self._why(message, "a restart"))
+        await server.keeper.wait_until(
+            lambda: server.replacement is None and server.state in SERVING_STATES | RESTING_STATES,
+            ANSWER_WITHIN_S,
+        )
+        if server.replace_error is not None:
+            raise NotReady(
+                f"The new generation of {server.signature} could not be loaded, so the old one "
+                f"goes on serving: {server.replace_error}"[:2000],
+                retryable_after_fix=True,
+            )
+        return self._outcome(server)
+
+    def _outcome(self, server: Server) -> dict[str, Any]:
+        life = server.keeper.life
+        if life.state not in SERVING_STATES:
+            raise NotReady(
+                f"{server.signature} is {life.state.value}"
+                + (f": {life.last_error}" if life.last_error else "."),
+                state=life.state.value,
+            )
+        return {
+            "SIGNATURE": server.signature,
+            "STATE": life.state.value,
+            "WORKERS": server.ready_workers,
+        }
+
+    async def kill_server(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Stop one server, or all of them, and wait until they have stopped."""
+        supervisor = self._supervisor
+        why = self._why(message, "a stop")
+        if message["signature"] == "*":
+            servers = list(supervisor.servers.values())
+        elif message["signature"] in supervisor.support:
+            supervisor.support[message["signature"]].stop(why)
+            return {"STATES": {message["signature"]: ServerState.STOPPING.value}}
+        else:
+            servers = [self._server(message)]
+        for server in servers:
+            server.stop(why)
+        await asyncio.gather(
+            *(
+                server.keeper.wait_until(
+                    lambda server=server: server.state in RESTING_STATES,  # type: ignore[misc]
+                    ANSWER_WITHIN_S,
+                )
+                for server in servers
+            )
+        )
+        return {"STATES": {server.signature: server.state.value for server in servers}}
+
+    async def update_workers(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Scale a server and wait until it has that many workers."""
+        server = self._server(message)
+        count = message["count"]
+        server.scale(count)
+        if server.state in SERVING_STATES:
+            await server.keeper.wait_until(
+                lambda: server.ready_workers == count or server.state not in SERVING_STATES,
+                ANSWER_WITHIN_S,
+            )
+        return {
+            "SIGNATURE": server.signature,
+            "NR_WORKERS": count,
+            "WORKERS": server.ready_workers,
+            "STATE": server.state.value,
+        }
+
+    async def notifications(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return recorded notifications of one endpoint or of all."""
+        return await self._supervisor.store.notifications(message["signature"], message["limit"])
+
+    async def system_overview(self, _message: dict[str, Any]) -> dict[str, Any]:
+        """Return what `/system_status` cannot read itself: pids, alerts, history."""
+        supervisor = self._supervisor
+        return {
+            "processes": supervisor.process_ids(),
+            "alerts": supervisor.alerts(),
+            "history": await supervisor.store.history(),
+        }
+
+    async def support_report(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Keep the report of a support process."""
+        program = self._supervisor.support.get(message["signature"])
+        if program is None:
+            raise UnknownSignature(
+                f"There is no support process {message['signature'][:128]!r}.",
+                available=list(self._supervisor.support),
+            )
+        program.take_report(message["report"])
+        return {"SIGNATURE": program.name, "RECEIVED": True}
+
+    async def shutdown(self, _message: dict[str, Any]) -> dict[str, Any]:
+        """Stop everything, after this answer has gone out."""
+        self._supervisor.request_stop("/shutdown", delay_s=0.1)
+        return {"SHUTDOWN": True}

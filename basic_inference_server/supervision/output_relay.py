@@ -1,0 +1,60 @@
+"""Passes a child's output on as events: its own records, and any other line it prints."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.logs import RECORD_MARK, EventLog, Sink
+
+MAX_LINES_PER_S = 2000
+KEPT_LINES = 20
+
+
+class OutputRelay:
+    """Reads the lines of one child; a flood is counted instead of shown."""
+
+    def __init__(self, name: str, log: EventLog, sink: Sink) -> None:
+        self._name = name
+        self._log = log
+        self._sink = sink
+        self._second = 0
+        self._allowance = MAX_LINES_PER_S
+        self._suppressed = 0
+        self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def __call__(self, line: bytes) -> None:
+        """Take one line."""
+        if not line.strip():
+            return
+        second = int(monotonic_s())
+        if second != self._second:
+            self._second, self._allowance = second, MAX_LINES_PER_S
+            self._say_suppressed()
+        if self._allowance <= 0:
+            self._suppressed += 1
+            return
+        self._allowance -= 1
+        if line.startswith(RECORD_MARK):
+            self._relay_record(line[1:])
+        else:
+            text = line.decode("utf-8", "backslashreplace")
+            self.last_lines.append(text)
+            self._log.info("output", message=text)
+
+    def _relay_record(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            self._log.info("output", message=line.decode("utf-8", "backslashreplace"))
+            return
+        event["server"] = self._name
+        if event.get("event") == "output":
+            self.last_lines.append(str(event.get("message", "")))
+        self._sink(event)
+
+    def _say_suppressed(self) -> None:
+        if self._suppressed:
+            self._log.warning("output_suppressed", lines=self._suppressed)
+            self._suppressed = 0

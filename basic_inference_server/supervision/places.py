@@ -1,0 +1,167 @@
+"""Everything of a gateway that has an address: ports, Unix sockets, files in the cache folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from basic_inference_server.core.settings import GatewaySettings
+from basic_inference_server.supervision.exclusive import lock_folder
+from basic_inference_server.supervision.server import ServerPlace
+from basic_inference_server.supervision.sockets import (
+    StartError,
+    bind_direct_port,
+    bind_tcp,
+    listening_unix_socket,
+    runtime_folder,
+    socket_name,
+)
+
+CONTROL_BACKLOG = 128
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared only
+
+
+@dataclass
+class Places:
+    """The addresses of one gateway; made before any child is started."""
+
+    host: str
+    gateway_listener: socket.socket
+    control_path: Path
+    control_listener: socket.socket
+    admin_token_path: Path
+    announcement_path: Path
+    lock_fd: int
+    servers: dict[str, ServerPlace] = field(default_factory=dict)
+    direct_listeners: dict[str, socket.socket] = field(default_factory=dict)
+    _is_announced: bool = False
+
+    @property
+    def port(self) -> int:
+        """The port that the gateway really has."""
+        port: int = self.gateway_listener.getsockname()[1]
+        return port
+
+    @property
+    def client_host(self) -> str:
+        """The address under which this machine reaches the gateway."""
+        return ANY_ADDRESS.get(self.host, self.host)
+
+    def announce_open(self, is_open: bool) -> None:
+        """Write, once, where the open gateway is: for scripts that chose port 0."""
+        if self._is_announced or not is_open:
+            return
+        self._is_announced = True
+        where: dict[str, Any] = {
+            "pid": os.getpid(),
+            "host": self.client_host,
+            "port": self.port,
+            "servers": {name: place.port for name, place in self.servers.items()},
+        }
+        write_atomically(self.announcement_path, json.dumps(where))
+
+    @staticmethod
+    def group_members(group: int | None) -> list[int]:
+        """Return the pids of a process group."""
+        members: list[int] = []
+        if group is None:
+            return members
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if os.getpgid(int(entry.name)) == group:
+                        members.append(int(entry.name))
+                except ProcessLookupError:
+                    continue
+        return members
+
+    def clean_up(self) -> None:
+        """Remove what a later start would find."""
+        self.announcement_path.unlink(missing_ok=True)
+        self.control_path.unlink(missing_ok=True)
+        for place in self.servers.values():
+            Path(place.socket_path).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file so that a reader sees the old text or the new one, never half of it."""
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def ensure_admin_token(path: Path) -> None:
+    """Make the administration token at the first start; keep it afterwards."""
+    if path.exists() and path.stat().st_size:
+        path.chmod(0o600)
+        return
+    write_atomically(path, "bis_" + secrets.token_urlsafe(32) + "\n")
+
+
+def make_places(
+    settings: GatewaySettings, host: str, port: int, first_server_port: int, app_folder: Path
+) -> Places:
+    """Take the lock, bind every port, open every Unix socket.
+
+    Raises:
+        StartError: something is taken; nothing is left bound.
+    """
+    try:
+        app_folder.mkdir(parents=True, exist_ok=True)
+        (app_folder / "run").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"cannot make the folder {app_folder}: {error.strerror}") from error
+    lock_fd = lock_folder(app_folder / "run")
+    folder = runtime_folder(app_folder)
+    gateway_listener = bind_tcp(host, port)
+    token_path = app_folder / "admin_token"
+    ensure_admin_token(token_path)
+    control_path = folder / "control.sock"
+    announcement_path = app_folder / "run" / "gateway.json"
+    announcement_path.unlink(missing_ok=True)
+    places = Places(
+        host=host,
+        gateway_listener=gateway_listener,
+        control_path=control_path,
+        control_listener=listening_unix_socket(control_path, CONTROL_BACKLOG),
+        admin_token_path=token_path,
+        announcement_path=announcement_path,
+        lock_fd=lock_fd,
+    )
+    _place_servers(places, settings, first_server_port, folder)
+    return places
+
+
+def _place_servers(
+    places: Places, settings: GatewaySettings, first_port: int, folder: Path
+) -> None:
+    """Give each server a Unix socket and a port: enabled ones first, in configuration order."""
+    sections = [
+        (number, signature, section)
+        for number, (signature, section) in enumerate(settings.CONFIG_ENDPOINTS.items())
+        if not section.is_support_process
+    ]
+    next_port = first_port
+    listeners = {}
+    for number, signature, section in sorted(sections, key=lambda item: item[2].DISABLED):
+        listener = bind_direct_port(section.HOST, section.PORT, next_port)
+        bound_port = listener.getsockname()[1]
+        if section.PORT is None and next_port:
+            next_port = bound_port + 1
+        places.direct_listeners[signature] = listener
+        path = folder / socket_name(number, signature)
+        listeners[signature] = ServerPlace(
+            listener=listening_unix_socket(path, section.QUEUE_SIZE),
+            socket_path=str(path),
+            host=section.HOST,
+            port=bound_port,
+            cell=number,
+        )
+    places.servers = {signature: listeners[signature] for _, signature, _ in sections}

@@ -1,0 +1,86 @@
+"""What `/list_servers` says about a server or a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.scoreboard import (
+    ACCEPTED,
+    ANSWERED_5XX,
+    EXPIRED,
+    IN_FLIGHT,
+    LOST,
+    REFUSED,
+    GatewayScoreboard,
+    WorkerState,
+)
+from basic_inference_server.core.topology import SERVING_STATES
+from basic_inference_server.supervision.program import Program
+from basic_inference_server.supervision.server import Server
+
+
+def describe_server(server: Server, gateway: GatewayScoreboard) -> dict[str, Any]:
+    """Return a server's state, workers and counters."""
+    life = server.keeper.life
+    counters = gateway.totals(server.place.cell)
+    executed, errors, busy_ns = server.scoreboard.totals()
+    slots = server.own_slots()
+    busy = sum(slot.state is WorkerState.BUSY for slot in slots)
+    is_up = life.state in SERVING_STATES
+    now_s = monotonic_s()
+    return {
+        "state": life.state.value,
+        "healthy": is_up and server.is_healthy(),
+        "pid": server.current.pid if server.current else None,
+        "host": server.place.host,
+        "port": server.place.port,
+        "workers": server.target_workers,
+        "ready_workers": server.ready_workers,
+        "worker_pids": [slot.pid for slot in slots],
+        "busy_workers": busy,
+        "uptime_s": round(now_s - life.since_s, 1) if is_up else 0,
+        "state_for_s": round(now_s - life.since_s, 1),
+        "restarts": server.restarts,
+        "generation": server.current.number if server.current else None,
+        "queue": max(0, counters[IN_FLIGHT] - busy),
+        "queue_size": server.section.QUEUE_SIZE,
+        "requests": counters[ACCEPTED],
+        "executed": executed,
+        "errors": errors + max(0, counters[ANSWERED_5XX] - errors),
+        "refused": counters[REFUSED],
+        "abandoned": counters[LOST],
+        "timeouts": counters[EXPIRED],
+        "busy_s": round(busy_ns / 1e9, 3),
+        "last_error": life.last_error or server.replace_error,
+        "retry_in_s": _until(life.restart_at_s, now_s),
+        "description": server.section.DESCRIPTION or server.endpoint.get("summary", ""),
+        "class": server.endpoint.get("class"),
+        "version": server.endpoint.get("version"),
+        "idempotent": server.route().idempotent,
+    }
+
+
+def _until(instant_s: float | None, now_s: float) -> float | None:
+    return None if instant_s is None else round(max(0.0, instant_s - now_s), 1)
+
+
+def describe_program(program: Program) -> dict[str, Any]:
+    """Return a support process's state and its newest report."""
+    life = program.keeper.life
+    now_s = monotonic_s()
+    reported_at_s = program.reported_at_s
+    return {
+        "state": life.state.value,
+        "healthy": life.state in SERVING_STATES,
+        "pid": program.pid,
+        "host": None,
+        "port": None,
+        "workers": 0,
+        "uptime_s": round(now_s - life.since_s, 1) if life.state in SERVING_STATES else 0,
+        "restarts": program.restarts,
+        "last_error": life.last_error,
+        "retry_in_s": _until(life.restart_at_s, now_s),
+        "reported_s_ago": None if reported_at_s is None else round(now_s - reported_at_s, 1),
+        "report": program.report,
+    }

@@ -1,0 +1,365 @@
+"""One supervised server: its lifecycle, its generations, its workers.
+
+The listening socket and the scoreboard belong to the server and outlive every generation, so a
+generation can die or be replaced and no connection is refused.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from basic_inference_server.core.child_spec import ServerSpec
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.logs import EventLog, Sink
+from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading
+from basic_inference_server.core.settings import EndpointSettings
+from basic_inference_server.core.topology import SERVING_STATES, Route, ServerState
+from basic_inference_server.supervision.child_process import ChildEvents, announcement_sockets
+from basic_inference_server.supervision.generation import Generation
+from basic_inference_server.supervision.lifecycle import (
+    Effect,
+    Exited,
+    Lifecycle,
+    LoadBegan,
+    LoadFailed,
+    StartRequested,
+    StopRequested,
+    Ticked,
+    WorkersChanged,
+)
+from basic_inference_server.supervision.lifecycle_keeper import LifecycleKeeper
+from basic_inference_server.supervision.output_relay import OutputRelay
+from basic_inference_server.supervision.spawning import Spawner
+from basic_inference_server.supervision.worker_watch import WorkerWatch
+
+
+@dataclass(frozen=True)
+class ServerPlace:
+    """Where a server listens: its Unix socket, its own HTTP port, its cell on the scoreboard."""
+
+    listener: socket.socket
+    socket_path: str
+    host: str
+    port: int
+    cell: int
+
+
+@dataclass(frozen=True)
+class ServerHooks:
+    """What a server tells its owner."""
+
+    on_change: Callable[[str, Lifecycle, str], None]
+    on_notifications: Callable[[str, list[dict[str, Any]]], None]
+    on_worker_exit: Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What all servers of one gateway share."""
+
+    workers_location: str
+    workers_suffix: str
+    graceful_timeout_s: float
+    log_level: str
+    app_version: str
+
+
+class Server:
+    """Starts, watches, replaces, scales and stops the generations of one endpoint's server."""
+
+    def __init__(
+        self,
+        signature: str,
+        section: EndpointSettings,
+        place: ServerPlace,
+        options: ServerOptions,
+        spawner: Spawner,
+        log: EventLog,
+        sink: Sink,
+        hooks: ServerHooks,
+    ) -> None:
+        self.signature = signature
+        self.section = section
+        self.place = place
+        self.log = log.bind(server=signature)
+        self.restarts = 0
+        self.scoreboard = ServerScoreboard.create(f"server-{place.cell}")
+        self.scoreboard.target_workers = section.NR_WORKERS
+        self.relay = OutputRelay(signature, self.log, sink)
+        self.current: Generation | None = None
+        self.replacement: Generation | None = None
+        self.replace_error: str | None = None
+        self._retired: list[Generation] = []
+        self._generation_number = 0
+        self._options = options
+        self._spawner = spawner
+        self._hooks = hooks
+        self._watch = WorkerWatch(self.scoreboard, section.LOAD_TIMEOUT, self.log)
+        self.endpoint: dict[str, Any] = {}
+        initial = ServerState.DISABLED if section.DISABLED else ServerState.STOPPED
+        self.keeper = LifecycleKeeper(
+            initial,
+            self.log,
+            self._carry_out,
+            lambda life, why: hooks.on_change(signature, life, why),
+        )
+
+    @property
+    def state(self) -> ServerState:
+        """The server's state."""
+        return self.keeper.state
+
+    @property
+    def target_workers(self) -> int:
+        """How many workers it shall have."""
+        return self.scoreboard.target_workers
+
+    @property
+    def ready_workers(self) -> int:
+        """How many workers take requests now."""
+        return len(self.current.ready_pids) if self.current else 0
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no process of it is left."""
+        return not (self.current or self.replacement or self._retired)
+
+    def start(self, why: str) -> None:
+        """Start it, unless it already runs."""
+        self.keeper.feed(StartRequested(), why)
+
+    def stop(self, why: str) -> None:
+        """Let it finish what it does, then stop it."""
+        self._drop_replacement("the server was stopped")
+        self.keeper.feed(StopRequested(), why)
+
+    def kill(self) -> None:
+        """End all its processes at once."""
+        for generation in filter(None, [self.current, self.replacement, *self._retired]):
+            generation.kill()
+
+    def scale(self, count: int) -> None:
+        """Set the number of workers; those that are too many finish their request first."""
+        self.scoreboard.target_workers = count
+        if self.current and self.current.process:
+            self.current.process.send_signal(signal.SIGTTIN)
+            self._count_workers(f"NR_WORKERS is now {count}")
+
+    def replace(self, why: str) -> None:
+        """Start a new generation beside the current one; it takes over when it is ready."""
+        if self.state not in SERVING_STATES:
+            self.start(why)
+        elif self.replacement is None:
+            self.log.info("replacing", why=why)
+            self.replace_error = None
+            self.replacement = self._spawn()
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due: restart, kill the hung, collect the retired."""
+        for generation in filter(None, [self.current, self.replacement]):
+            self._watch.check(generation, now_s)
+        for generation in list(self._retired):
+            if generation.reap(now_s, self.keeper.wake_waiters):
+                self._retired.remove(generation)
+                self._conclude_stop(generation)
+        self.keeper.feed(Ticked(), "the wait is over")
+
+    def _conclude_stop(self, generation: Generation) -> None:
+        if self.state is ServerState.STOPPING and self.is_gone:
+            error = f"ended with {generation.exit_code}"
+            self.keeper.feed(Exited(error), "all its processes have ended")
+
+    def own_slots(self) -> list[SlotReading]:
+        """Return the scoreboard slots of the current generation's workers."""
+        if self.current is None:
+            return []
+        number = self.current.number
+        return [slot for slot in self.scoreboard.occupied() if slot.generation == number]
+
+    def is_healthy(self) -> bool:
+        """Whether at least one worker is idle and alive, or busy within its deadline."""
+        return self._watch.is_healthy(self.own_slots())
+
+    def process_ids(self) -> list[int]:
+        """Return the pids of its processes, those of ending generations left out."""
+        masters = [g.pid for g in (self.current, self.replacement) if g and g.pid]
+        return [*masters, *(slot.pid for slot in self.scoreboard.occupied() if slot.pid)]
+
+    def route(self) -> Route:
+        """Return how the gateway reaches it now."""
+        life = self.keeper.life
+        idempotent = self.section.IDEMPOTENT
+        if idempotent is None:
+            idempotent = bool(self.endpoint.get("idempotent", False))
+        return Route(
+            signature=self.signature,
+            state=life.state,
+            socket_path=self.place.socket_path,
+            cell=self.place.cell,
+            timeout_s=self.section.TIMEOUT,
+            idempotent=idempotent,
+            port=self.place.port,
+            ready_workers=self.ready_workers,
+            last_error=life.last_error,
+            restart_at_s=life.restart_at_s,
+        )
+
+    def _carry_out(self, effect: Effect) -> None:
+        if effect is Effect.SPAWN:
+            self.restarts += self._generation_number > 0
+            try:
+                self.current = self._spawn()
+            except OSError as error:
+                self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
+        elif self.current is not None:
+            self._retire(self.current)
+            self.current = None
+
+    def _retire(self, generation: Generation) -> None:
+        generation.retire(self._options.graceful_timeout_s)
+        self._retired.append(generation)
+
+    def _spawn(self) -> Generation:
+        self._generation_number += 1
+        generation = Generation(self._generation_number)
+        ours, theirs = announcement_sockets()
+        spec = self._spec(generation.number, theirs.fileno())
+        events = ChildEvents(
+            on_line=self.relay,
+            on_message=lambda message: self._on_message(generation, message),
+            on_exit=lambda code: self._on_master_exit(generation, code),
+        )
+        generation.process = self._spawner.role(
+            "basic_inference_server.serving",
+            spec,
+            [spec.listen_fd, spec.scoreboard_fd],
+            (ours, theirs),
+            self.section.ENV,
+            events,
+        )
+        self.log.debug("spawned", pid=generation.pid, generation=generation.number)
+        return generation
+
+    def _spec(self, number: int, announce_fd: int) -> ServerSpec:
+        section, options = self.section, self._options
+        return ServerSpec(
+            signature=self.signature,
+            server_class=section.SERVER_CLASS or self.signature,
+            generation=number,
+            nr_workers=self.target_workers,
+            base_folder=self._spawner.base_folder,
+            workers_location=options.workers_location,
+            workers_suffix=options.workers_suffix,
+            section=section.own_config(),
+            timeout_s=section.TIMEOUT,
+            graceful_timeout_s=options.graceful_timeout_s,
+            max_requests=section.MAX_REQUESTS,
+            max_memory_mb=section.MAX_MEMORY_MB,
+            log_level=options.log_level,
+            app_version=options.app_version,
+            listen_fd=self.place.listener.fileno(),
+            announce_fd=announce_fd,
+            scoreboard_fd=self.scoreboard.fd,
+        )
+
+    def _on_message(self, generation: Generation, message: dict[str, Any]) -> None:
+        kind = message.get("kind")
+        if kind == "notifications":
+            self._on_notifications(message)
+        elif kind == "worker_ready":
+            self._on_worker_ready(generation, message)
+        elif kind == "load_failed":
+            self._on_load_failed(generation, message)
+        elif kind == "worker_exit":
+            self._on_worker_exit(generation, message)
+        elif kind == "loading" and generation is self.current:
+            self.keeper.feed(LoadBegan(), "a worker has started")
+
+    def _on_notifications(self, message: dict[str, Any]) -> None:
+        self._hooks.on_notifications(self.signature, message["items"])
+        if message.get("dropped"):
+            self.log.warning("notifications_dropped", count=message["dropped"])
+
+    def _on_worker_ready(self, generation: Generation, message: dict[str, Any]) -> None:
+        generation.ready_pids.add(message["pid"])
+        generation.endpoint = message["endpoint"]
+        if generation is self.replacement:
+            if len(generation.ready_pids) >= self.target_workers:
+                self._promote(generation)
+        elif generation is self.current:
+            self.endpoint = generation.endpoint
+            self._count_workers("a worker is ready")
+
+    def _promote(self, generation: Generation) -> None:
+        old, self.current, self.replacement = self.current, generation, None
+        self.endpoint = generation.endpoint
+        self.restarts += 1
+        self.log.info("replaced", generation=generation.number, pid=generation.pid)
+        if old is not None:
+            self._retire(old)
+        self._count_workers("a new generation has taken over")
+        self.keeper.wake_waiters()
+
+    def _drop_replacement(self, error: str) -> None:
+        if self.replacement is not None:
+            self._retire(self.replacement)
+            self.replacement = None
+            self.replace_error = error
+            self.log.error("replace_failed", error=error)
+            self.keeper.wake_waiters()
+
+    def _count_workers(self, why: str) -> None:
+        self.keeper.feed(WorkersChanged(self.ready_workers, self.target_workers), why)
+
+    def _on_load_failed(self, generation: Generation, message: dict[str, Any]) -> None:
+        error = message["error"]
+        self.log.error(
+            "load_failed",
+            error=error,
+            traceback=message["traceback"],
+            worker_id=message["worker_id"],
+            generation=generation.number,
+        )
+        self._notify("load_failed", error)
+        if generation is self.replacement:
+            self._drop_replacement(error)
+        elif generation is self.current and not generation.ready_pids:
+            failure = LoadFailed(error, message["is_permanent"])
+            self.keeper.feed(failure, "the endpoint could not be loaded")
+        elif generation is self.current:
+            self._count_workers("a worker could not load")
+
+    def _on_worker_exit(self, generation: Generation, message: dict[str, Any]) -> None:
+        pid = message["pid"]
+        generation.ready_pids.discard(pid)
+        message["cause"] = self._watch.cause_of(pid) or message["cause"]
+        is_expected = message["is_clean"] or generation in self._retired
+        if not is_expected:
+            self.log.error("worker_died", **{k: v for k, v in message.items() if k != "kind"})
+            self._notify("worker_died", f"worker {message['worker_id']}: {message['cause']}")
+        self._hooks.on_worker_exit(self.signature, message)
+        if generation is self.replacement and not message["had_loaded"]:
+            self._drop_replacement(f"a worker died while loading: {message['cause']}")
+        elif generation is self.current and not message["had_loaded"] and not self.ready_workers:
+            error = f"a worker died while loading: {message['cause']}"
+            self.keeper.feed(LoadFailed(error, is_permanent=False), error)
+        elif generation is self.current:
+            self._count_workers(f"a worker has ended: {message['cause']}")
+
+    def _on_master_exit(self, generation: Generation, code: int) -> None:
+        generation.exit_code = code
+        generation.ready_pids.clear()
+        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if generation is self.current:
+            self._notify("server_died", f"the server's master ended: {cause}")
+            self.keeper.feed(Exited(f"the server's master ended: {cause}"), "its master ended")
+            self.tick(monotonic_s())  # the first restart is immediate
+        elif generation is self.replacement:
+            self._drop_replacement(f"the new generation ended: {cause}")
+
+    def _notify(self, kind: str, text: str) -> None:
+        self._hooks.on_notifications(self.signature, [{"notif": kind, "msg": text}])

@@ -1,0 +1,123 @@
+"""The listening sockets, all owned by the supervisor, and the folder for the Unix ones."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import socket
+import stat
+from pathlib import Path
+
+MAX_UNIX_PATH = 107
+LONGEST_SOCKET_NAME = 40
+TCP_BACKLOG = 2048
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message is the one line that the operator sees."""
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """Return a bound TCP socket that does not listen yet.
+
+    Raises:
+        StartError: the address is taken, not ours, or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise StartError(f"host {host!r} cannot be resolved: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise StartError(_explain_bind(host, port, error)) from error
+    return listener
+
+
+def _explain_bind(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use{_by_whom(port)}; stop that or choose another port"
+    if error.errno == errno.EACCES:
+        return f"port {port} on {host} needs more rights; choose a port above 1023"
+    return f"cannot listen on {host}:{port}: {error.strerror}"
+
+
+def _by_whom(port: int) -> str:
+    import psutil  # noqa: PLC0415 - 60 ms and 7 MB that only this error needs
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port:
+                return f" by pid {connection.pid}" if connection.pid else ""
+    except psutil.Error:
+        pass
+    return ""
+
+
+def bind_direct_port(host: str, wanted: int | None, first_free: int) -> socket.socket:
+    """Bind a server's own HTTP port: the wanted one, or the first free one from `first_free`.
+
+    Raises:
+        StartError: the wanted port is taken, or no port is free.
+    """
+    if wanted is not None:
+        return bind_tcp(host, wanted)
+    if first_free == 0:
+        return bind_tcp(host, 0)
+    for port in range(first_free, min(first_free + 2000, 65536)):
+        try:
+            return bind_tcp(host, port)
+        except StartError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno != errno.EADDRINUSE:
+                raise
+    raise StartError(f"no free port from {first_free} on {host}")
+
+
+def listening_unix_socket(path: Path, backlog: int) -> socket.socket:
+    """Return a non-blocking Unix socket that listens; its backlog is the request queue.
+
+    The kernel queues one connection more than the backlog says.
+    """
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(backlog - 1)
+    listener.setblocking(False)
+    return listener
+
+
+def socket_name(number: int, signature: str) -> str:
+    """Return a short file name for a signature of any length."""
+    readable = re.sub(r"[^A-Za-z0-9_.-]", "_", signature)[:24]
+    return f"{number:03d}-{readable}.sock"
+
+
+def runtime_folder(app_folder: Path) -> Path:
+    """Return a private folder for sockets: in the application folder, or in /tmp if that is long.
+
+    Raises:
+        StartError: it cannot be made, or somebody else owns it.
+    """
+    folder = app_folder / "run"
+    if len(str(folder)) + LONGEST_SOCKET_NAME > MAX_UNIX_PATH:
+        digest = hashlib.sha256(str(app_folder).encode()).hexdigest()[:16]
+        folder = Path(f"/tmp/bis-{os.geteuid()}-{digest}")  # noqa: S108 - checked just below
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        details = folder.lstat()
+        if details.st_uid != os.geteuid() or not stat.S_ISDIR(details.st_mode):
+            raise StartError(f"{folder} belongs to somebody else")
+        folder.chmod(0o700)
+    except OSError as error:
+        raise StartError(f"cannot make the folder {folder}: {error.strerror}") from error
+    return folder

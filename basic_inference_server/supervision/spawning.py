@@ -1,0 +1,97 @@
+"""How each kind of child is started: command, environment, inherited descriptors."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import basic_inference_server
+from basic_inference_server.core.child_spec import (
+    SPEC_VARIABLE,
+    GatewaySpec,
+    ServerSpec,
+    write_spec,
+)
+from basic_inference_server.core.settings import process_environment
+from basic_inference_server.supervision.child_process import ChildEvents, ChildProcess
+
+PACKAGE_PARENT = str(Path(basic_inference_server.__file__).resolve().parent.parent)
+
+# One numeric thread per worker: with more, workers fight for the cores. The telemetry thread of
+# onnxruntime would hang forked children at their exit.
+QUIET_LIBRARIES = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+
+
+@dataclass(frozen=True)
+class Spawner:
+    """Starts children in one base folder."""
+
+    base_folder: str
+    log_level: str
+
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return a child's environment: ours, quiet libraries, then the operator's `ENV`."""
+        inherited = process_environment()
+        paths = [PACKAGE_PARENT, *filter(None, inherited.get("PYTHONPATH", "").split(os.pathsep))]
+        return {
+            **inherited,
+            **{key: value for key, value in QUIET_LIBRARIES.items() if key not in inherited},
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+            "PYTHONUNBUFFERED": "1",
+            "BIS_SUPERVISED": "1",
+            **extra,
+        }
+
+    def role(
+        self,
+        module: str,
+        spec: ServerSpec | GatewaySpec,
+        inherited_fds: Sequence[int],
+        announcements: tuple[socket.socket, socket.socket],
+        extra_environment: Mapping[str, str],
+        events: ChildEvents,
+    ) -> ChildProcess:
+        """Start one of our own roles, e.g. `basic_inference_server.serving`."""
+        ours, theirs = announcements
+        spec_fd = write_spec(spec)
+        try:
+            child = ChildProcess(
+                [sys.executable, "-m", module],
+                self.environment({**extra_environment, SPEC_VARIABLE: str(spec_fd)}),
+                [*inherited_fds, theirs.fileno(), spec_fd],
+                self.base_folder,
+                events,
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            os.close(spec_fd)
+            theirs.close()
+        child.listen_to(ours)
+        return child
+
+    def program(
+        self,
+        path: Path,
+        configuration: Mapping[str, Any],
+        extra_environment: Mapping[str, str],
+        events: ChildEvents,
+    ) -> ChildProcess:
+        """Start a support process: an ordinary program that takes `--config_endpoint JSON`."""
+        command = [sys.executable, str(path), "--config_endpoint", json.dumps(configuration)]
+        environment = self.environment(extra_environment)
+        return ChildProcess(command, environment, [], self.base_folder, events)

@@ -1,0 +1,340 @@
+"""The supervisor: owns every socket and process of one gateway, and nothing else.
+
+Single-threaded on an event loop; runs no endpoint code and serves no HTTP. Everything it decides
+is in `lifecycle`; everything it is asked comes through the control socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basic_inference_server.core.child_spec import GatewaySpec
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.scoreboard import GatewayScoreboard
+from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
+from basic_inference_server.core.topology import RoutingTable, ServerState
+from basic_inference_server.supervision.child_process import (
+    ChildEvents,
+    ChildProcess,
+    announcement_sockets,
+)
+from basic_inference_server.supervision.commands import Commands
+from basic_inference_server.supervision.control_socket import ControlSocket
+from basic_inference_server.supervision.endpoint_files import EndpointFiles
+from basic_inference_server.supervision.event_store import EventStore
+from basic_inference_server.supervision.lifecycle import RESTING_STATES, Lifecycle
+from basic_inference_server.supervision.log_sink import ThreadedSink
+from basic_inference_server.supervision.places import Places
+from basic_inference_server.supervision.program import Program
+from basic_inference_server.supervision.server import Server, ServerHooks, ServerOptions
+from basic_inference_server.supervision.spawning import Spawner
+from basic_inference_server.supervision.support_watch import SupportWatch, support_configuration
+
+TICK_S = 0.1
+TOUCH_EVERY_S = 10.0
+FAST_STOP_S = 1.0
+EXIT_DRAINED, EXIT_FORCED = 0, 1
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a gateway was started."""
+
+    base_folder: Path
+    app_folder: Path
+    workers_location: str
+    workers_suffix: str
+    server_execution_path: str
+    app_version: str
+
+
+class Supervisor:
+    """Runs one gateway until it is told to stop."""
+
+    def __init__(
+        self, settings: GatewaySettings, launch: Launch, places: Places, sink: ThreadedSink
+    ) -> None:
+        self.settings = settings
+        self.order = list(settings.CONFIG_ENDPOINTS)
+        self.gateway_scoreboard = GatewayScoreboard.create()
+        self.servers: dict[str, Server] = {}
+        self.support: dict[str, Program] = {}
+        self._launch = launch
+        self._places = places
+        self._sink = sink
+        self.log = EventLog(sink, settings.LOG_LEVEL)
+        self.store = EventStore(launch.app_folder / "events.sqlite", self.log)
+        self._spawner = Spawner(str(launch.base_folder), settings.LOG_LEVEL)
+        self._files = EndpointFiles(launch.base_folder / launch.workers_location)
+        self._support_watch = SupportWatch(self.log)
+        self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
+        self._is_open = False
+        self._stop_reason: str | None = None
+        self._is_stop_fast = False
+        self._stopping = asyncio.Event()
+        self._push_scheduled = False
+        self.gateway = self._make_gateway()
+        for signature, section in settings.CONFIG_ENDPOINTS.items():
+            if section.is_support_process:
+                self.support[signature] = self._make_support(signature, section)
+            else:
+                self.servers[signature] = self._make_server(signature, section)
+
+    # --- making the parts
+
+    def _make_server(self, signature: str, section: EndpointSettings) -> Server:
+        launch, settings = self._launch, self.settings
+        return Server(
+            signature,
+            section,
+            self._places.servers[signature],
+            ServerOptions(
+                launch.workers_location, launch.workers_suffix, settings.GRACEFUL_TIMEOUT,
+                settings.LOG_LEVEL, launch.app_version,
+            ),
+            self._spawner,
+            self.log,
+            self._sink,
+            ServerHooks(self._on_change, self.store.record_notifications, self._on_worker_exit),
+        )  # fmt: skip
+
+    def _make_gateway(self) -> Program:
+        return Program(
+            "gateway", self._spawn_gateway, self.log, self._sink, self._on_program_change,
+            ready_when=self.settings.GATEWAY_WORKERS,
+            graceful_timeout_s=self.settings.GRACEFUL_TIMEOUT,
+        )  # fmt: skip
+
+    def _spawn_gateway(self, number: int, events: ChildEvents) -> ChildProcess:
+        settings, places = self.settings, self._places
+        ours, theirs = announcement_sockets()
+        direct_fds = {name: s.fileno() for name, s in places.direct_listeners.items()}
+        spec = GatewaySpec(
+            generation=number,
+            workers=settings.GATEWAY_WORKERS,
+            listen_fd=places.gateway_listener.fileno(),
+            announce_fd=theirs.fileno(),
+            scoreboard_fd=self.gateway_scoreboard.fd,
+            control_path=str(places.control_path),
+            log_level=settings.LOG_LEVEL,
+            app_version=self._launch.app_version,
+            server_name=settings.SERVER_NAME,
+            default_server=settings.DEFAULT_SERVER,
+            max_body_bytes=settings.MAX_BODY_BYTES,
+            graceful_timeout_s=settings.GRACEFUL_TIMEOUT,
+            cors_origins=settings.CORS_ORIGINS,
+            admin_open=settings.ADMIN_OPEN,
+            admin_trust_loopback=settings.ADMIN_TRUST_LOOPBACK,
+            status_open=settings.STATUS_OPEN,
+            admin_token_path=str(places.admin_token_path),
+            direct_fds=direct_fds,
+        )
+        fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]
+        module = "basic_inference_server.gateway"
+        return self._spawner.role(module, spec, fds, (ours, theirs), {}, events)
+
+    def _make_support(self, signature: str, section: EndpointSettings) -> Program:
+        configuration = support_configuration(
+            signature, section, self._places, self._launch.server_execution_path
+        )
+        environment = {**section.ENV, "BIS_ADMIN_TOKEN_FILE": str(self._places.admin_token_path)}
+
+        def spawn(_number: int, events: ChildEvents) -> ChildProcess:
+            path = self._files.path_of(section.SERVER_CLASS or signature)
+            return self._spawner.program(path, configuration, environment, events)
+
+        initial = ServerState.DISABLED if section.DISABLED else ServerState.STOPPED
+        return Program(
+            signature, spawn, self.log, self._sink, self._on_program_change, initial=initial
+        )
+
+    # --- running
+
+    async def run(self) -> int:
+        """Start everything, serve until a stop is asked for, stop everything.
+
+        Returns:
+            The exit code: 0 when everything was drained, 1 when something had to be killed.
+        """
+        self._install_signal_handlers()
+        self.store.begin_run(self._launch.app_version)
+        await self._control.open(self._places.control_listener)
+        for server in self.servers.values():
+            if server.state is not ServerState.DISABLED:
+                server.start("the gateway starts")
+        self.gateway.start("the gateway starts")
+        self._open_if_due()
+        touch_at_s = monotonic_s() + TOUCH_EVERY_S
+        while not self._stopping.is_set():
+            now_s = monotonic_s()
+            self._tick(now_s)
+            if now_s >= touch_at_s:
+                touch_at_s = now_s + TOUCH_EVERY_S
+                self.store.touch_run()
+            await _wait(self._stopping, TICK_S)
+        return await self._shut_down()
+
+    def _install_signal_handlers(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.request_stop, "SIGTERM")
+        loop.add_signal_handler(signal.SIGINT, self._stop_fast, "SIGINT")
+        loop.add_signal_handler(signal.SIGQUIT, self._stop_fast, "SIGQUIT")
+        # A closed terminal ends nothing: `nohup ./run.sh &` survives logout.
+        loop.add_signal_handler(signal.SIGHUP, lambda: self.log.info("hangup_ignored"))
+
+    def request_stop(self, reason: str, delay_s: float = 0.0) -> None:
+        """Begin to drain and stop; a second request changes nothing."""
+        if self._stop_reason is None:
+            self._stop_reason = reason
+            self.log.info("stopping", why=reason)
+            asyncio.get_running_loop().call_later(delay_s, self._stopping.set)
+
+    def _stop_fast(self, reason: str) -> None:
+        self._is_stop_fast = True
+        self.request_stop(reason)
+
+    def _tick(self, now_s: float) -> None:
+        for server in self.servers.values():
+            server.tick(now_s)
+            if server.state is ServerState.FAILED and self._files.changed(server.signature):
+                server.start("a file in the endpoints folder has changed")
+        self.gateway.tick(now_s)
+        for program in self.support.values():
+            program.tick(now_s)
+            self._support_watch.check(program, self.settings.CONFIG_ENDPOINTS[program.name], now_s)
+        self._places.announce_open(self.gateway.state is ServerState.READY)
+
+    # --- what is told to others
+
+    def routing_table(self) -> RoutingTable:
+        """Return the routes as they are now."""
+        return RoutingTable(
+            routes={name: server.route() for name, server in self.servers.items()},
+            disabled=tuple(
+                name
+                for name, server in self.servers.items()
+                if server.state is ServerState.DISABLED
+            ),
+            is_open=self._is_open,
+            is_shutting_down=self._stop_reason is not None,
+        )
+
+    def _greeting(self) -> dict[str, Any]:
+        return {"push": "table", "table": self.routing_table().to_message()}
+
+    def _push_table(self) -> None:
+        self._push_scheduled = False
+        self._control.push(self._greeting())
+
+    def _on_change(self, name: str, life: Lifecycle, why: str) -> None:
+        self.store.record_state(name, life.state.value, why, life.last_error)
+        if life.state is ServerState.FAILED:
+            self._files.remember(name)
+        self._open_if_due()
+        if not self._push_scheduled:
+            self._push_scheduled = True
+            asyncio.get_running_loop().call_soon(self._push_table)
+
+    def _on_program_change(self, name: str, life: Lifecycle, why: str) -> None:
+        self.store.record_state(name, life.state.value, why, life.last_error)
+        if name == "gateway" and life.state is ServerState.READY:
+            self.log.info(
+                "gateway_open", host=self._places.host, port=self._places.port,
+                url=f"http://{self._places.client_host}:{self._places.port}",
+            )  # fmt: skip
+            for program in self.support.values():
+                if program.state is not ServerState.DISABLED:
+                    program.start("the gateway is open")
+
+    def _open_if_due(self) -> None:
+        """Let clients in: at once, or when every enabled endpoint is ready or has failed."""
+        if self._is_open:
+            return
+        settled = RESTING_STATES | {ServerState.READY, ServerState.DEGRADED}
+        if self.settings.NO_STARTUP_WAIT or all(
+            server.state in settled for server in self.servers.values()
+        ):
+            self._is_open = True
+            asyncio.get_running_loop().call_soon(self._push_table)
+
+    def _on_worker_exit(self, signature: str, message: dict[str, Any]) -> None:
+        if message.get("was_busy"):
+            self._control.push(
+                {"push": "worker_exit", "signature": signature, "cause": message["cause"]}
+            )
+
+    def process_ids(self) -> dict[str, Any]:
+        """Return the pids of all our processes by role."""
+        return {
+            "gateway": [os.getpid(), *self._places.group_members(self.gateway.pid)],
+            "servers": {
+                **{name: server.process_ids() for name, server in self.servers.items()},
+                **{name: [p.pid] for name, p in self.support.items() if p.pid},
+            },
+        }
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return what an operator should look at, most urgent first."""
+        urgent = [ServerState.FAILED, ServerState.BACKOFF, ServerState.DEGRADED]
+        watched: list[tuple[str, Server | Program]] = [
+            *self.servers.items(),
+            *self.support.items(),
+        ]
+        found = [
+            {"server": name, "state": one.state.value, "error": one.keeper.life.last_error}
+            for name, one in watched
+            if one.state in urgent
+        ]
+        return sorted(found, key=lambda alert: urgent.index(ServerState(alert["state"])))
+
+    # --- stopping
+
+    async def _shut_down(self) -> int:
+        """Stop in reverse order: gateway, then servers and support processes."""
+        reason = self._stop_reason or "unknown"
+        self._push_table()
+        self._places.gateway_listener.close()
+        for listener in self._places.direct_listeners.values():
+            listener.close()
+        patience_s = FAST_STOP_S if self._is_stop_fast else self.settings.GRACEFUL_TIMEOUT
+        children: list[Server | Program] = [*self.servers.values(), *self.support.values()]
+        self.gateway.stop(reason)
+        drained = await self._until_gone([self.gateway], patience_s)
+        for child in reversed(children):
+            child.stop(reason)
+        drained &= await self._until_gone(children, FAST_STOP_S if not drained else patience_s)
+        everything: list[Server | Program] = [self.gateway, *children]
+        if not drained:
+            for child in everything:
+                child.kill()
+            await self._until_gone(everything, FAST_STOP_S)
+        self._control.close()
+        self._places.clean_up()
+        self.log.info("stopped", why=reason, drained=drained)
+        self.store.end_run(reason)
+        return EXIT_DRAINED if drained or self._is_stop_fast else EXIT_FORCED
+
+    async def _until_gone(self, children: list[Any], timeout_s: float) -> bool:
+        deadline_s = monotonic_s() + timeout_s + 0.5
+        while not all(child.is_gone for child in children):
+            now_s = monotonic_s()
+            if now_s >= deadline_s:
+                return False
+            for child in children:
+                child.tick(now_s)
+            await asyncio.sleep(0.02)
+        return True
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait for an event, but not longer than the time."""
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except asyncio.TimeoutError:
+        return

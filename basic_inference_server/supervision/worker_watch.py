@@ -1,0 +1,81 @@
+"""Finds workers that are hung, stopped or loading for too long, and ends them.
+
+Reads the scoreboard only: a worker that is busy within its deadline is healthy. A hung worker
+first gets SIGABRT, which shows its stacks, and SIGKILL when that does not help.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+
+from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading, WorkerState
+from basic_inference_server.supervision.generation import Generation
+
+HANG_GRACE_NS = 100_000_000
+KILL_AFTER_S = 1.0
+SILENCE_NS = 10 * NS_PER_S
+PARKED_NS = NS_PER_S
+
+
+class WorkerWatch:
+    """Watches the workers of one server."""
+
+    def __init__(self, scoreboard: ServerScoreboard, load_timeout_s: float, log: EventLog) -> None:
+        self._scoreboard = scoreboard
+        self._load_timeout_ns = int(load_timeout_s * NS_PER_S)
+        self._log = log
+        self._doomed: dict[int, tuple[str, float]] = {}
+
+    def cause_of(self, pid: int) -> str | None:
+        """Return why the watch ended that worker, once; `None` if it did not."""
+        cause = self._doomed.pop(pid, None)
+        return cause[0] if cause else None
+
+    def check(self, generation: Generation, now_s: float) -> None:
+        """End the workers of `generation` that break a rule."""
+        now_ns = monotonic_ns()
+        for slot in self._scoreboard.occupied():
+            if slot.generation != generation.number or not slot.pid:
+                continue
+            if slot.pid in self._doomed:
+                if now_s - self._doomed[slot.pid][1] >= KILL_AFTER_S:
+                    generation.signal_worker(slot.pid, signal.SIGKILL)
+                continue
+            if slot.state is WorkerState.PARKED:
+                self._let_parked_try_again(generation, slot, now_ns)
+                continue
+            reason = self._broken_rule(slot, now_ns)
+            if reason:
+                self._doomed[slot.pid] = (reason, now_s)
+                self._log.error("worker_hung", pid=slot.pid, worker_id=slot.worker_id, why=reason)
+                generation.signal_worker(slot.pid, signal.SIGABRT)
+
+    def _let_parked_try_again(self, generation: Generation, slot: SlotReading, now_ns: int) -> None:
+        """Only reached while other workers serve: otherwise the whole generation has ended."""
+        if now_ns - slot.since_ns > PARKED_NS:
+            generation.signal_worker(slot.pid, signal.SIGTERM)
+
+    def _broken_rule(self, slot: SlotReading, now_ns: int) -> str | None:
+        if slot.state is WorkerState.BUSY and slot.deadline_ns:
+            if now_ns > slot.deadline_ns + HANG_GRACE_NS:
+                seconds = (now_ns - slot.started_ns) / NS_PER_S
+                return f"hang: one request took {seconds:.1f} s, longer than TIMEOUT"
+        elif slot.state is WorkerState.LOADING:
+            if now_ns - slot.since_ns > self._load_timeout_ns:
+                seconds = self._load_timeout_ns / NS_PER_S
+                return f"it did not load within LOAD_TIMEOUT ({seconds:g} s)"
+        elif slot.state is WorkerState.IDLE and now_ns - slot.heartbeat_ns > SILENCE_NS:
+            return f"no sign of life for {SILENCE_NS / NS_PER_S:g} s"
+        return None
+
+    def is_healthy(self, slots: Iterable[SlotReading]) -> bool:
+        """Say whether one of these workers is idle with a fresh beat, or busy within its time."""
+        now_ns = monotonic_ns()
+        return any(
+            slot.state in {WorkerState.IDLE, WorkerState.BUSY}
+            and self._broken_rule(slot, now_ns) is None
+            for slot in slots
+        )

@@ -1,0 +1,258 @@
+"""For an endpoint author's own tests: one worker in this process, or a whole gateway.
+
+from basic_inference_server.testing import run_worker, running_gateway
+
+def test_answer():
+    assert {"double": 4} == run_worker(DoubleWorker, {"INPUT_VALUE": 2})
+
+def test_over_http(tmp_path):
+    with running_gateway("my_project") as gateway:
+        assert 4 == gateway.run("double", INPUT_VALUE=2).json()["double"]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import requests
+
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.logger import Logger
+from basic_inference_server.core.logs import Event, EventLog
+from basic_inference_server.core.settings import process_environment
+from basic_inference_server.worker.execution import (
+    Executor,
+    PhaseTimes,
+    effective_config,
+    load_worker,
+)
+from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
+
+PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
+POLL_S = 0.01
+
+
+class WorkerHarness:
+    """One loaded worker in this process, with everything it says kept for assertions.
+
+    Attributes:
+        notifications: what `_create_notification` recorded.
+        events: what was logged.
+
+    Raises:
+        EndpointLoadError: the worker cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        worker_class: type[FlaskWorker],
+        config: Mapping[str, Any] | None = None,
+        signature: str = "test",
+    ) -> None:
+        self.notifications: list[Notification] = []
+        self.events: list[Event] = []
+        module = sys.modules[worker_class.__module__]
+        context = WorkerContext(
+            signature=signature,
+            config_data=effective_config(getattr(module, "_CONFIG", {}), config or {}),
+            log=Logger(log=EventLog(self.events.append, "debug")),
+            notify=self.notifications.append,
+        )
+        self.worker = load_worker(worker_class, context)
+        self._executor = Executor(self.worker, {})
+
+    def run(self, inputs: dict[str, Any], request_id: str = "test-request") -> Any:
+        """Return the endpoint's result for one request.
+
+        Raises:
+            Exception: what the endpoint raised, unchanged.
+        """
+        try:
+            return self._executor.execute(inputs, request_id, PhaseTimes())
+        except Exception as error:
+            if error.__cause__ is not None:
+                raise error.__cause__ from None
+            raise
+
+
+def run_worker(
+    worker_class: type[FlaskWorker],
+    inputs: dict[str, Any],
+    config: Mapping[str, Any] | None = None,
+) -> Any:
+    """Load a worker class and return its answer to `inputs`; raises what the endpoint raises.
+
+    The answer is a dict as a client gets it, without the metadata: a result that is not a dict
+    comes as `{"data": result}`.
+    """
+    result = WorkerHarness(worker_class, config).run(inputs)
+    return result if isinstance(result, dict) else {"data": result}
+
+
+class RunningGateway:
+    """A gateway with all its processes, on ports of its own.
+
+    Attributes:
+        process: the supervisor.
+        base_folder: folder with configuration and endpoints.
+        port: the gateway's port.
+        server_ports: each endpoint's own HTTP port.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], base_folder: Path) -> None:
+        self.process = process
+        self.base_folder = base_folder
+        self.port = 0
+        self.server_ports: dict[str, int] = {}
+        self._lines: list[str] = []
+        output = process.stdout
+        assert output is not None
+        self._reader = threading.Thread(target=self._read, args=(output,), daemon=True)
+        self._reader.start()
+
+    def _read(self, output: IO[bytes]) -> None:
+        for line in output:
+            self._lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+        output.close()
+
+    @property
+    def output(self) -> str:
+        """Everything that it has printed so far."""
+        return "\n".join(self._lines)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Every event that it has logged so far."""
+        return [json.loads(line) for line in list(self._lines) if line.startswith("{")]
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_open(self, timeout_s: float) -> None:
+        """Wait until the port answers.
+
+        Raises:
+            RuntimeError: it ended or took too long; the message has its output.
+        """
+        announcement = self.base_folder / "_cache" / "run" / "gateway.json"
+        pause = threading.Event()
+        deadline_s = monotonic_s() + timeout_s
+        while not announcement.exists():
+            if self.process.poll() is not None:
+                self._reader.join(5)
+                raise RuntimeError(
+                    f"the gateway ended with {self.process.returncode}:\n{self.output}"
+                )
+            if monotonic_s() > deadline_s:
+                raise RuntimeError(f"the gateway is not open after {timeout_s} s:\n{self.output}")
+            pause.wait(POLL_S)
+        where = json.loads(announcement.read_text())
+        self.port, self.server_ports = where["port"], where["servers"]
+
+    def run(self, signature: str, timeout_s: float = 30.0, **fields: Any) -> requests.Response:
+        """Send `POST /run` for an endpoint."""
+        return self.post("/run", {"SIGNATURE": signature, **fields}, timeout_s)
+
+    def post(
+        self, path: str, fields: Mapping[str, Any] | None = None, timeout_s: float = 30.0
+    ) -> requests.Response:
+        """Send a POST with JSON."""
+        return requests.post(self.url + path, json=dict(fields or {}), timeout=timeout_s)
+
+    def get(self, path: str, timeout_s: float = 30.0) -> requests.Response:
+        """Send a GET."""
+        return requests.get(self.url + path, timeout=timeout_s)
+
+    def servers(self) -> dict[str, Any]:
+        """Return what `/list_servers` says about each server."""
+        found: dict[str, Any] = self.get("/list_servers").json()["SERVERS"]
+        return found
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """Stop it with SIGTERM and return its exit code; kill it when that takes too long."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        finally:
+            self._reader.join(5)
+
+    def kill(self) -> None:
+        """Kill the supervisor; the kernel ends all its children."""
+        self.process.kill()
+        self.process.wait(10)
+        self._reader.join(5)
+
+
+def start_gateway(
+    base_folder: str | Path,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] | None = None,
+) -> RunningGateway:
+    """Start a gateway on free ports without waiting for it.
+
+    Args:
+        base_folder: folder with `config_gateway.txt` and `endpoints`.
+        arguments: further arguments of `python -m basic_inference_server run`.
+        environment: variables beside this process's own.
+        command: what to run instead, such as a `run_gateway.py`.
+    """
+    folder = Path(base_folder).resolve()
+    (folder / "_cache" / "run" / "gateway.json").unlink(missing_ok=True)
+    if command is None:
+        command = [sys.executable, "-m", "basic_inference_server", "run", "--host", "127.0.0.1",
+                   "--port", "0", *arguments]  # fmt: skip
+    inherited = process_environment()
+    paths = [PACKAGE_PARENT, inherited.get("PYTHONPATH", "")]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={
+            **inherited,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            **(environment or {}),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    return RunningGateway(process, folder)
+
+
+@contextmanager
+def running_gateway(
+    base_folder: str | Path,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] | None = None,
+    timeout_s: float = 60.0,
+) -> Iterator[RunningGateway]:
+    """Run a gateway on free ports for the length of a `with` block; arguments as above.
+
+    Raises:
+        RuntimeError: it did not open; the message has its output.
+    """
+    gateway = start_gateway(base_folder, arguments, environment, command)
+    try:
+        gateway.wait_until_open(timeout_s)
+        yield gateway
+    except BaseException:
+        gateway.kill()
+        raise
+    gateway.stop()
