@@ -1,0 +1,34 @@
+"""Starts the gateway of this folder: `python run_gateway.py [--port 5002]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+
+from app_ver import __VER__ as APP_VER
+from basic_inference_server.cli import add_run_arguments, run
+
+
+def main() -> None:
+    """Parse the arguments, say what runs where, run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_arguments(parser)
+    arguments = parser.parse_args()
+    if not arguments.check_config:
+        banner = (
+            f"{os.environ.get('AID_APP_ID', 'aid_app_bare_metal')} v{APP_VER}, "
+            f"TZ: {os.environ.get('TZ')}, py: {sys.version.split()[0]}, OS: {platform.platform()}, "
+            f"Docker: {os.environ.get('AID_APP_DOCKER') == 'Yes'}"
+        )
+        print(banner, flush=True)
+    if os.environ.get("SHOW_PACKS", "").lower() == "yes":
+        from basic_inference_server import get_packages  # noqa: PLC0415 - slow, and rarely wanted
+
+        print("\n".join(get_packages()), flush=True)
+    run(arguments)
+
+
+if __name__ == "__main__":
+    main()
