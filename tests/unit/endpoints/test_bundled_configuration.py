@@ -1,0 +1,45 @@
+"""Unit tests of config_gateway.txt: the configuration that comes with the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from basic_inference_server.core.config_file import read_config_file
+from basic_inference_server.core.settings import GatewaySettings, validate
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def settings() -> GatewaySettings:
+    return validate(read_config_file(ROOT / "config_gateway.txt"))
+
+
+def test_configuration_runs_these_servers(settings: GatewaySettings) -> None:
+    """Out of the box the demonstrations, two models and the support process run."""
+    enabled = [name for name, s in settings.CONFIG_ENDPOINTS.items() if not s.DISABLED]
+    assert [
+        "dummy_model_demo1",
+        "dummy_model_demo2",
+        "sentiment",
+        "get_sim",
+        "support_process",
+    ] == enabled
+    assert settings.CONFIG_ENDPOINTS["support_process"].is_support_process
+
+
+def test_every_server_has_its_file_and_its_page(settings: GatewaySettings) -> None:
+    """Each section names an endpoint that exists and is documented."""
+    for signature, section in settings.CONFIG_ENDPOINTS.items():
+        name = section.SERVER_CLASS or signature
+        assert (ROOT / "endpoints" / f"{name}.py").is_file()
+        assert (ROOT / "docs" / "reference" / "endpoints" / f"{name}.md").is_file()
+
+
+def test_every_server_says_what_it_does(settings: GatewaySettings) -> None:
+    """Each section has a description of one line, and no two are the same."""
+    descriptions = [section.DESCRIPTION for section in settings.CONFIG_ENDPOINTS.values()]
+    assert len(descriptions) == len(set(descriptions))
+    assert all(0 < len(text) < 100 and "\n" not in text for text in descriptions)
