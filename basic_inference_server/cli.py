@@ -69,16 +69,9 @@ def run(arguments: argparse.Namespace) -> None:
         log,
         host=arguments.host,
         port=arguments.port,
-        first_server_port=_first_port(arguments),
+        first_server_port=arguments.first_server_port,
         settings=overrides,
     )
-
-
-def _first_port(arguments: argparse.Namespace) -> int | None:
-    if arguments.first_server_port is None and arguments.port == 0:
-        return 0  # who does not care about the one port does not care about the others
-    first: int | None = arguments.first_server_port
-    return first
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -83,7 +83,9 @@ class FlaskGateway:
             server_execution_path=server_execution_path,
             app_version=application_version(base_folder),
         )
-        first_port = FIRST_SERVER_PORT if first_server_port is None else first_server_port
+        first_port = first_server_port
+        if first_port is None:  # who does not care about the one port does not about the others
+            first_port = FIRST_SERVER_PORT if port else 0
         raise SystemExit(run_gateway(checked, sources, launch, host, port, first_port))
 
 

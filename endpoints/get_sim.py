@@ -27,6 +27,8 @@ _CONFIG: dict[str, Any] = {
     },
 }
 
+__WORKER_VER__ = "1.0.0"
+
 DATA_FOLDER = Path(__file__).parent / "data"
 MAX_TOPN = 100
 MAX_WORD_CHARS = 100

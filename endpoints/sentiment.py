@@ -18,6 +18,8 @@ _CONFIG: dict[str, Any] = {
     },
 }
 
+__WORKER_VER__ = "1.0.0"
+
 # The thresholds that VADER's authors recommend for `compound`.
 POSITIVE_FROM = 0.05
 NEGATIVE_UP_TO = -0.05

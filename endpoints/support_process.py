@@ -29,7 +29,7 @@ from basic_inference_server import Logger
 __VERSION__ = "1.0.0"
 
 PINGED_STATES = frozenset({"READY", "DEGRADED"})
-NO_HOST = "NO_HOST"
+NO_ADDRESS = (None, "NO_HOST")  # the host of a support process
 FAILURES_BEFORE_RESTART = 3
 SECONDS_BETWEEN_RESTARTS = 60.0
 REQUEST_TIMEOUT_S = 3.0
@@ -103,7 +103,7 @@ def servers_to_ping(servers: Mapping[str, Any], own_name: str) -> list[str]:
         if name != own_name
         and isinstance(server, Mapping)
         and server.get("state") in PINGED_STATES
-        and server.get("host") != NO_HOST
+        and server.get("host", "") not in NO_ADDRESS
     ]
 
 

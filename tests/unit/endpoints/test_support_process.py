@@ -110,6 +110,7 @@ def ready_path(name: str) -> str:
         pytest.param({"state": "LOADING"}, False, id="loading"),
         pytest.param({"state": "BACKOFF"}, False, id="in backoff"),
         pytest.param({"state": "READY", "host": "NO_HOST"}, False, id="support process"),
+        pytest.param({"state": "READY", "host": None}, False, id="no address"),
         pytest.param({}, False, id="no state"),
         pytest.param("READY", False, id="not an object"),
     ],
