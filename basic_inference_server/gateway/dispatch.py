@@ -70,12 +70,14 @@ class Dispatch:
 
     def abandon(self) -> None:
         """The client has left: a request that has not started will not be."""
-        if self._call is not None:
-            self._plane.hub.abandon(self._call)
+        call, self._call = self._call, None
+        if call is not None:
+            self._plane.hub.abandon(call)
             self._plane.count_abandoned(self._route)
 
     def on_reply(self, header: ReplyHeader, frame: bytes | bytearray) -> None:
         """Pass the worker's answer on, untouched."""
+        self._call = None
         timing = b"server-timing: queue;dur=%.3f, pre;dur=%.3f, predict;dur=%.3f, post;dur=%.3f\r\n"
         headers = timing % (
             header.queue_us / 1000, header.pre_us / 1000,
@@ -91,6 +93,7 @@ class Dispatch:
 
     def on_lost(self) -> None:
         """The worker died under the request: once more where that is allowed, else say so."""
+        self._call = None
         if self._route.idempotent and self._attempts == 1 and monotonic_ns() < self._deadline_ns:
             try:
                 self.send()
@@ -101,6 +104,7 @@ class Dispatch:
 
     def on_deadline(self) -> None:
         """The time is up. A request that was still waiting for its endpoint was never started."""
+        self._call = None
         route = self._plane.current_route(self._route)
         if route.state in WAITING_STATES and not route.ready_workers:
             self._fail(

@@ -118,7 +118,8 @@ class HttpConnection(asyncio.Protocol):
         self._waiting.clear()
         exchange, self._exchange = self._exchange, None
         if exchange is not None and exchange.on_abandoned is not None:
-            exchange.on_abandoned()
+            on_abandoned, exchange.on_abandoned = exchange.on_abandoned, None
+            on_abandoned()
         del self._parser  # it refers back to this object
 
     def data_received(self, data: bytes) -> None:
@@ -233,6 +234,7 @@ class HttpConnection(asyncio.Protocol):
         """Write the answer to the current request, then start the next one."""
         if self._exchange is not exchange:
             return  # the client has left, or this was answered before
+        exchange.on_abandoned = None  # it refers back to the exchange: no cycle, no garbage
         keep_alive = exchange.keep_alive and not self._limits.is_draining and not self._refused
         head += b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
         if exchange.method == b"HEAD":
