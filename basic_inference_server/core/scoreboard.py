@@ -31,6 +31,7 @@ STATE, PID, GENERATION, HEARTBEAT, STARTED, DEADLINE = range(6)
 REQUESTS, ERRORS, BUSY_NS, SINCE = 6, 7, 8, 9
 FIRST_BUCKET: Final = 10
 TARGET_WORKERS_WORD: Final = 0
+HIGH_WATER_WORD: Final = 1  # and the next one: how many slots of each half were ever used
 
 
 class WorkerState(IntEnum):
@@ -110,6 +111,8 @@ class ServerScoreboard:
         first = (generation % 2) * SLOTS_PER_GENERATION
         for index in range(first, first + SLOTS_PER_GENERATION):
             if self._words[(index + 1) * SLOT_WORDS + STATE] == WorkerState.FREE:
+                mark = HIGH_WATER_WORD + generation % 2
+                self._words[mark] = max(self._words[mark], index - first + 1)
                 return index
         raise LookupError("all worker slots are taken")
 
@@ -126,8 +129,16 @@ class ServerScoreboard:
 
     def occupied(self) -> list[SlotReading]:
         """Return the slots that belong to a process now."""
-        states = self._words[SLOT_WORDS::SLOT_WORDS].tolist()
-        return [self.read(index) for index, state in enumerate(states) if state]
+        words = self._words
+        return [
+            self.read(index)
+            for half in (0, 1)
+            for index in range(
+                half * SLOTS_PER_GENERATION,
+                half * SLOTS_PER_GENERATION + words[HIGH_WATER_WORD + half],
+            )
+            if words[(index + 1) * SLOT_WORDS + STATE]
+        ]
 
     def totals(self) -> tuple[int, int, int]:
         """Return requests, errors and busy nanoseconds of all slots since the server began."""

@@ -14,6 +14,7 @@ from basic_inference_server.supervision.lifecycle import (
     Event,
     Lifecycle,
     RestartPolicy,
+    Ticked,
     advance,
 )
 
@@ -73,6 +74,11 @@ class LifecycleKeeper:
             failures=life.failures or None,
             retry_in_s=retry_in_s,
         )
+
+    def tick(self) -> None:
+        """Let time pass; costs nothing in the states where time changes nothing."""
+        if self.life.state is ServerState.BACKOFF or self.life.failures:
+            self.feed(Ticked(), "the wait is over")
 
     def wake_waiters(self) -> None:
         """Have `wait_until` look again."""

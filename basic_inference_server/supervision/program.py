@@ -16,7 +16,6 @@ from basic_inference_server.supervision.lifecycle import (
     Lifecycle,
     StartRequested,
     StopRequested,
-    Ticked,
     WorkersChanged,
 )
 from basic_inference_server.supervision.lifecycle_keeper import LifecycleKeeper
@@ -104,7 +103,7 @@ class Program:
                 self._retired.remove(generation)
         if self.state is ServerState.STOPPING and self.is_gone:
             self.keeper.feed(Exited("stopped"), "all its processes have ended")
-        self.keeper.feed(Ticked(), "the wait is over")
+        self.keeper.tick()
 
     def _carry_out(self, effect: Effect) -> None:
         if effect is Effect.SPAWN:

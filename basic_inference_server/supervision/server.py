@@ -28,7 +28,6 @@ from basic_inference_server.supervision.lifecycle import (
     LoadFailed,
     StartRequested,
     StopRequested,
-    Ticked,
     WorkersChanged,
 )
 from basic_inference_server.supervision.lifecycle_keeper import LifecycleKeeper
@@ -166,7 +165,7 @@ class Server:
             if generation.reap(now_s, self.keeper.wake_waiters):
                 self._retired.remove(generation)
                 self._conclude_stop(generation)
-        self.keeper.feed(Ticked(), "the wait is over")
+        self.keeper.tick()
 
     def _conclude_stop(self, generation: Generation) -> None:
         if self.state is ServerState.STOPPING and self.is_gone:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ class Supervisor:
         self._is_stop_fast = False
         self._stopping = asyncio.Event()
         self._push_scheduled = False
+        self._touch_at_s = monotonic_s() + TOUCH_EVERY_S
         self.gateway = self._make_gateway()
         for signature, section in settings.CONFIG_ENDPOINTS.items():
             if section.is_support_process:
@@ -170,15 +172,22 @@ class Supervisor:
                 server.start("the gateway starts")
         self.gateway.start("the gateway starts")
         self._open_if_due()
-        touch_at_s = monotonic_s() + TOUCH_EVERY_S
-        while not self._stopping.is_set():
-            now_s = monotonic_s()
-            self._tick(now_s)
-            if now_s >= touch_at_s:
-                touch_at_s = now_s + TOUCH_EVERY_S
-                self.store.touch_run()
-            await _wait(self._stopping, TICK_S)
+        self._keep_ticking()
+        await self._stopping.wait()
         return await self._shut_down()
+
+    def _keep_ticking(self) -> None:
+        if self._stopping.is_set():
+            return
+        asyncio.get_running_loop().call_later(TICK_S, self._keep_ticking)
+        now_s = monotonic_s()
+        try:
+            self._tick(now_s)
+        except Exception as error:  # noqa: BLE001 - one faulty tick must not end supervision
+            self.log.critical("tick_failed", error=repr(error), traceback=traceback.format_exc())
+        if now_s >= self._touch_at_s:
+            self._touch_at_s = now_s + TOUCH_EVERY_S
+            self.store.touch_run()
 
     def _install_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
@@ -330,11 +339,3 @@ class Supervisor:
                 child.tick(now_s)
             await asyncio.sleep(0.02)
         return True
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    """Wait for an event, but not longer than the time."""
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except asyncio.TimeoutError:
-        return
