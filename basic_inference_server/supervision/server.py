@@ -159,7 +159,7 @@ class Server:
 
     def tick(self, now_s: float) -> None:
         """Do what is due: restart, kill the hung, collect the retired."""
-        for generation in filter(None, [self.current, self.replacement]):
+        for generation in filter(None, [self.current, self.replacement, *self._retired]):
             self._watch.check(generation, now_s)
         for generation in list(self._retired):
             if generation.reap(now_s, self.keeper.wake_waiters):

@@ -1,0 +1,50 @@
+"""Looking at a gateway's processes from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from basic_inference_server.testing import RunningGateway
+from tests.support.eventually import eventually
+
+
+def tree(gateway: RunningGateway) -> list[psutil.Process]:
+    """Return all processes below the supervisor."""
+    return psutil.Process(gateway.process.pid).children(recursive=True)
+
+
+def role(gateway: RunningGateway, name: str) -> list[psutil.Process]:
+    """Return the processes of a role: `gateway`, `serving`; the master comes first."""
+    module = f"basic_inference_server.{name}"
+    found = []
+    for process in tree(gateway):
+        try:
+            if module in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return sorted(found, key=lambda process: process.ppid() != gateway.process.pid)
+
+
+def is_running(process: psutil.Process) -> bool:
+    """Say whether a process still runs; a zombie does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def expect_gone(processes: list[psutil.Process], timeout_s: float = 2.0) -> None:
+    """Fail unless all of them end within the time."""
+    eventually(
+        lambda: not [process for process in processes if is_running(process)],
+        timeout_s,
+        "every process has ended",
+    )
+
+
+def open_descriptors(pid: int) -> int:
+    """Return how many file descriptors a process has open."""
+    return sum(1 for _ in (Path("/proc") / str(pid) / "fd").iterdir())
