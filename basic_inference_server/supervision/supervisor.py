@@ -311,29 +311,30 @@ class Supervisor:
         self._places.gateway_listener.close()
         for listener in self._places.direct_listeners.values():
             listener.close()
-        patience_s = FAST_STOP_S if self._is_stop_fast else self.settings.GRACEFUL_TIMEOUT
+        deadline_s = monotonic_s() + self.settings.GRACEFUL_TIMEOUT
         children: list[Server | Program] = [*self.servers.values(), *self.support.values()]
+        everything: list[Server | Program] = [self.gateway, *children]
         self.gateway.stop(reason)
-        drained = await self._until_gone([self.gateway], patience_s)
+        drained = await self._until_gone([self.gateway], deadline_s)
         for child in reversed(children):
             child.stop(reason)
-        drained &= await self._until_gone(children, FAST_STOP_S if not drained else patience_s)
-        everything: list[Server | Program] = [self.gateway, *children]
+        drained &= await self._until_gone(children, max(deadline_s, monotonic_s() + FAST_STOP_S))
         if not drained:
             for child in everything:
                 child.kill()
-            await self._until_gone(everything, FAST_STOP_S)
+            await self._until_gone(everything, monotonic_s() + FAST_STOP_S)
         self._control.close()
         self._places.clean_up()
         self.log.info("stopped", why=reason, drained=drained)
         self.store.end_run(reason)
         return EXIT_DRAINED if drained or self._is_stop_fast else EXIT_FORCED
 
-    async def _until_gone(self, children: list[Any], timeout_s: float) -> bool:
-        deadline_s = monotonic_s() + timeout_s + 0.5
+    async def _until_gone(self, children: list[Any], deadline_s: float) -> bool:
+        """Wait until no process of `children` is left; a fast stop cuts the wait short."""
+        fast_at_s = monotonic_s() + FAST_STOP_S / 2
         while not all(child.is_gone for child in children):
             now_s = monotonic_s()
-            if now_s >= deadline_s:
+            if now_s >= deadline_s or (self._is_stop_fast and now_s >= fast_at_s):
                 return False
             for child in children:
                 child.tick(now_s)

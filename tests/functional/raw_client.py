@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +18,7 @@ class RawAnswer:
     """One HTTP answer; the attributes are named as those of `requests.Response`."""
 
     status_code: int
-    headers: Mapping[str, str]
+    headers: HTTPMessage
     content: bytes
 
     def json(self) -> Any:
