@@ -12,6 +12,11 @@ from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_ns
 from basic_inference_server.core.errors import BadInput, EndpointError, ServiceError
+from basic_inference_server.worker.base64_fields import (
+    decode_inputs,
+    encode_outputs,
+    uses_base64,
+)
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
 from basic_inference_server.worker.validation_rules import check_rules
@@ -83,13 +88,17 @@ class Executor:
         """Return the endpoint's result; fill in `times` as far as it got.
 
         Raises:
-            BadInput: `_pre_process` raised `ValueError`, `TypeError` or `KeyError`.
+            BadInput: `_pre_process` raised `ValueError`, `TypeError` or `KeyError`, or a base64
+                field cannot be decoded.
             EndpointError: a hook raised anything else.
         """
         worker = self.worker
         worker.call_id += 1
         worker.request_id = request_id
         try:
+            if uses_base64(inputs):
+                result = self._run_hooks(worker, decode_inputs(inputs), times)
+                return encode_outputs(inputs, result)
             return self._run_hooks(worker, inputs, times)
         except ServiceError:
             raise

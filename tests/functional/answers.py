@@ -36,6 +36,9 @@ def check_error(code: str, answer: requests.Response | RawAnswer) -> dict[str, A
     """Check an answer against the row of the error table; return its body."""
     body: dict[str, Any] = json.loads(answer.content)
     shown = f"{answer.status_code} {body}"
+    assert {"ERROR", "code", "request_id", "retryable", "executed", "time", "ver"} <= body.keys(), (
+        shown
+    )
     fixed = (answer.status_code, body["retryable"], body["executed"])
     assert (code, ERROR_TABLE[code]) == (body["code"], fixed), shown
     assert "application/json" == answer.headers["Content-Type"], shown

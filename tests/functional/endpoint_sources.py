@@ -70,12 +70,12 @@ class FaultyWorker(FlaskWorker):
             ctypes.string_at(0)
         if deed == "object":
             return {"result": object()}
-        return deed
+        return {"pid": os.getpid(), "did": deed}
 
     def _post_process(self, pred):
-        if pred == "post":
+        if pred.get("did") == "post":
             raise ValueError("post-processing broke")
-        return {"pid": os.getpid()}
+        return pred
 """
 
 # Waits while the test holds the gate closed, and notes first what it was asked.

@@ -68,9 +68,7 @@ def call(
     gateway: RunningGateway, path: str, headers: dict[str, str], method: str = "POST"
 ) -> requests.Response:
     """Send an administration call with JSON."""
-    return requests.request(
-        method, gateway.url + path, json=JSON_BODY, headers=headers, timeout=10
-    )
+    return requests.request(method, gateway.url + path, json=JSON_BODY, headers=headers, timeout=10)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,17 @@ def test_request_without_body_or_query_is_missing_signature(gateway: RunningGate
 
 @pytest.mark.parametrize(
     "signature",
-    ["", " mirror", "mirror\n", "MIRROR", "mirror\0", "../mirror", "mirror.py", "M" * 10_000, "\uff4d"],
+    [
+        "",
+        " mirror",
+        "mirror\n",
+        "MIRROR",
+        "mirror\0",
+        "../mirror",
+        "mirror.py",
+        "M" * 10_000,
+        "\uff4d",
+    ],
 )
 def test_signature_of_no_endpoint_is_unknown_and_lists_the_available(
     gateway: RunningGateway, signature: str
