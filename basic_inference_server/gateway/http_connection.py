@@ -253,8 +253,9 @@ class HttpConnection(asyncio.Protocol):
             if not self._waiting:
                 self.transport.resume_reading()
             self._start(following)
-        elif self._in_head and not self._target:
-            self._deadline_s = monotonic_s() + IDLE_TIMEOUT_S
+        elif self._in_head:
+            is_idle = not self._target
+            self._deadline_s = monotonic_s() + (IDLE_TIMEOUT_S if is_idle else HEAD_TIMEOUT_S)
 
     def _finish_writing(self) -> None:
         was_refused = self._refused

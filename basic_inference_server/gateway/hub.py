@@ -133,7 +133,11 @@ class Hub:
             self._send_more(call)
             return
         if call.received is None:
-            data = call.sock.recv(READ_CHUNK)
+            try:
+                data = call.sock.recv(READ_CHUNK)
+            except BlockingIOError:  # the event was an earlier socket's of the same number
+                self._epoll.modify(call.fd, READABLE)
+                return
             header = decode_reply_header(data)
             if header is not None and len(data) == header.body_at + header.body_length:
                 self._end(call)

@@ -52,6 +52,12 @@ class Places:
         """The address under which this machine reaches the gateway."""
         return ANY_ADDRESS.get(self.host, self.host)
 
+    @property
+    def url(self) -> str:
+        """The gateway's URL on this machine."""
+        host = f"[{self.client_host}]" if ":" in self.client_host else self.client_host
+        return f"http://{host}:{self.port}"
+
     def announce_open(self, is_open: bool) -> None:
         """Write, once, where the open gateway is: for scripts that chose port 0."""
         if self._is_announced or not is_open:

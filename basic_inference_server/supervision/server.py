@@ -234,6 +234,7 @@ class Server:
         )
         generation.process = self._spawner.role(
             "basic_inference_server.serving",
+            self.signature,
             spec,
             [spec.listen_fd, spec.scoreboard_fd],
             (ours, theirs),

@@ -58,18 +58,22 @@ class Spawner:
     def role(
         self,
         module: str,
+        name: str,
         spec: ServerSpec | GatewaySpec,
         inherited_fds: Sequence[int],
         announcements: tuple[socket.socket, socket.socket],
         extra_environment: Mapping[str, str],
         events: ChildEvents,
     ) -> ChildProcess:
-        """Start one of our own roles, e.g. `basic_inference_server.serving`."""
+        """Start one of our own roles, e.g. `basic_inference_server.serving`.
+
+        `name` is an argument that nobody reads but people in the output of `ps`.
+        """
         ours, theirs = announcements
         spec_fd = write_spec(spec)
         try:
             child = ChildProcess(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", module, name],
                 self.environment({**extra_environment, SPEC_VARIABLE: str(spec_fd)}),
                 [*inherited_fds, theirs.fileno(), spec_fd],
                 self.base_folder,

@@ -139,7 +139,8 @@ class Supervisor:
         )
         fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]
         module = "basic_inference_server.gateway"
-        return self._spawner.role(module, spec, fds, (ours, theirs), {}, events)
+        name = settings.SERVER_NAME
+        return self._spawner.role(module, name, spec, fds, (ours, theirs), {}, events)
 
     def _make_support(self, signature: str, section: EndpointSettings) -> Program:
         configuration = support_configuration(
@@ -255,7 +256,7 @@ class Supervisor:
         if name == "gateway" and life.state is ServerState.READY:
             self.log.info(
                 "gateway_open", host=self._places.host, port=self._places.port,
-                url=f"http://{self._places.client_host}:{self._places.port}",
+                url=self._places.url,
             )  # fmt: skip
             for program in self.support.values():
                 if program.state is not ServerState.DISABLED:

@@ -137,3 +137,97 @@ class NoLibraryWorker(FlaskWorker):
     def _predict(self, inputs):
         return {}
 """
+
+# Returns one result of each kind that has to be encoded.
+KINDS = """
+import base64
+import dataclasses
+import datetime
+import enum
+import uuid
+from collections import OrderedDict
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from basic_inference_server import FlaskWorker
+
+UTC = datetime.timezone.utc
+
+
+class Model(BaseModel):
+    name: str = "m"
+    size: int = 2
+
+
+@dataclasses.dataclass
+class Box:
+    width: int = 3
+    model: Model = dataclasses.field(default_factory=Model)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+KINDS = {
+    "none": None,
+    "zero": 0,
+    "text": "word",
+    "empty list": [],
+    "list": [1, "two", None],
+    "tuple": (1, 2),
+    "true": True,
+    "nan": {"value": float("nan"), "more": [float("inf"), -float("inf")]},
+    "bytes": {"value": b"\\x00\\xffab"},
+    "bytearray": {"value": bytearray(b"ab")},
+    "set": {"value": {7}},
+    "datetime": {"value": datetime.datetime(2024, 2, 29, 12, 30, 1, tzinfo=UTC)},
+    "date": {"value": datetime.date(2024, 2, 29)},
+    "uuid": {"value": uuid.UUID(int=5)},
+    "enum": {"value": Colour.RED},
+    "decimal": {"value": Decimal("1.50")},
+    "path": {"value": Path("a/b")},
+    "model": {"value": Model()},
+    "model itself": Model(),
+    "dataclass": {"value": Box()},
+    "ordered": OrderedDict([("b", 1), ("a", 2)]),
+    "number keys": {1: "one", 2.5: "more"},
+    "float32": {"value": np.float32(0.5)},
+    "int64": {"value": np.int64(2) ** 40},
+    "numpy bool": {"value": np.bool_(True)},
+    "array": {"value": np.arange(6).reshape(2, 3)},
+    "array of floats": {"value": np.array([1.5, np.nan, np.inf])},
+    "array itself": np.arange(3),
+    "strided array": {"value": np.arange(6)[::2]},
+    "array of texts": {"value": np.array(["a", "b"])},
+    "array of nothing": {"value": np.zeros((0, 3))},
+    "half floats": {"value": np.array([0.5], dtype=np.float16)},
+    "numpy datetime": {"value": np.datetime64("2024-02-29T12:00:00")},
+    "array of objects": {"value": np.array([1, "b", None], dtype=object)},
+    "unicode": {"value": "\\u0219\\U0001f600\\x00\\u2028"},
+    "own time": {"time": "mine", "ver": 1, "ver_lib": None, "signature": "me", "worker_id": [],
+                 "call_id": {}},
+    "own error": {"ERROR": "a field of mine"},
+    "named tuple": {"value": __import__("collections").namedtuple("Pair", "a b")(1, 2)},
+    "big number": {"value": 2**70},
+    "timedelta": {"value": datetime.timedelta(seconds=1.5)},
+}
+
+
+class KindsWorker(FlaskWorker):
+    def _predict(self, inputs):
+        return KINDS[inputs["KIND"]]
+"""
+
+# Makes a large reply, or measures a large request.
+BULK = """
+from basic_inference_server import FlaskWorker
+
+
+class BulkWorker(FlaskWorker):
+    def _predict(self, inputs):
+        return {"received": len(inputs.get("TEXT", "")), "text": "y" * inputs.get("SIZE", 0)}
+"""

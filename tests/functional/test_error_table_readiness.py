@@ -68,7 +68,7 @@ def test_endpoint_in_backoff_says_when_to_come_back(gateway: RunningGateway) -> 
 
     def waiting() -> bool:
         flaky = gateway.servers()["flaky"]
-        return flaky["state"] == "BACKOFF" and flaky["retry_in_s"] > 0.5
+        return bool(flaky["state"] == "BACKOFF" and flaky["retry_in_s"] > 0.5)
 
     eventually(waiting, timeout_s=10, what="flaky is in backoff")
     answer = gateway.run("flaky")
@@ -103,8 +103,9 @@ def test_request_beyond_the_queue_is_refused_at_once(gateway: RunningGateway) ->
     with ThreadPoolExecutor(QUEUE_SIZE + 1) as pool, gate.closed():
         accepted = [pool.submit(gateway.run, "busy", ID="running")]
         gate.wait_for("running")
-        for number in range(QUEUE_SIZE):
-            accepted.append(pool.submit(gateway.run, "busy", ID=f"waiting-{number}"))
+        accepted += [
+            pool.submit(gateway.run, "busy", ID=f"waiting-{number}") for number in range(QUEUE_SIZE)
+        ]
         eventually(lambda: gateway.servers()["busy"]["queue"] == QUEUE_SIZE)
         started_s = monotonic()
         answer = gateway.run("busy", ID="surplus")
