@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPMessage, HTTPResponse
+from http.client import HTTPMessage, parse_headers
 from types import TracebackType
 from typing import Any
 
@@ -31,6 +31,7 @@ class RawClient:
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+        self._file = self._socket.makefile("rb")
 
     def __enter__(self) -> RawClient:
         return self
@@ -58,22 +59,25 @@ class RawClient:
 
     def read_answer(self, method: str = "POST") -> RawAnswer:
         """Read one answer; raises when there is none within the time."""
-        response = HTTPResponse(self._socket, method=method)
-        try:
-            response.begin()
-            return RawAnswer(response.status, response.headers, response.read())
-        finally:
-            response.close()
+        status = 100
+        while status == 100:
+            line = self._file.readline().split(maxsplit=2)
+            if not line:
+                raise ConnectionError("the connection was closed instead of an answer")
+            status, headers = int(line[1]), parse_headers(self._file)
+        length = headers.get("Content-Length")
+        if method == "HEAD" or status == 204:
+            return RawAnswer(status, headers, b"")
+        body = self._file.read() if length is None else self._file.read(int(length))
+        return RawAnswer(status, headers, body)
 
     def read_rest(self) -> bytes:
         """Read to the end of the connection."""
-        received = b""
-        while chunk := self._socket.recv(65536):
-            received += chunk
-        return received
+        return self._file.read()
 
     def close(self) -> None:
         """Leave."""
+        self._file.close()
         self._socket.close()
 
 

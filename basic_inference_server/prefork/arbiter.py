@@ -1,0 +1,107 @@
+"""The master of a group of forked workers: gunicorn's arbiter with three differences.
+
+Its listening sockets belong to the supervisor: they are handed over, so that gunicorn neither opens
+a port of its own accord nor unlinks a Unix socket's path when it stops. Workers are forked without
+pauses. And no exit status of a worker ends the master; the owner is told instead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from basic_inference_server.prefork.gunicorn_log import GunicornLog
+
+MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat files, unlinked at once
+
+
+class PreforkApplication(BaseApplication):
+    """gunicorn's view of what it runs: options, and nothing callable."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        """Keep gunicorn's options; those that all masters share are added."""
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's options."""
+        shared: dict[str, Any] = {"control_socket_disable": True, "logger_class": GunicornLog}
+        if os.path.isdir(MEMORY_FOLDER):  # noqa: PTH112
+            shared["worker_tmp_dir"] = MEMORY_FOLDER
+        for name, value in {**shared, **self._options}.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Return nothing callable: workers bring their own protocol."""
+        return None
+
+
+class PreforkArbiter(Arbiter):
+    """A master on one listening socket that somebody else owns."""
+
+    def __init__(self, application: PreforkApplication, listener: socket.socket) -> None:
+        super().__init__(application)
+        self.LISTENERS = [listener]
+        # How gunicorn notes that the sockets are not its own: it never unlinks them then.
+        self.systemd = True
+        self._asked_to_leave: set[int] = set()
+
+    def on_worker_exit(self, pid: int, status: int) -> None:
+        """Take note of an ended worker and its `waitpid` status."""
+
+    def spawn_workers(self) -> None:
+        """Fork what is missing, at once: gunicorn's pauses only delay the start."""
+        for _ in range(self.num_workers - len(self.WORKERS)):
+            self.spawn_worker()
+
+    def reap_workers(self) -> None:
+        """Collect ended workers."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            worker = self.WORKERS.pop(pid, None)
+            if worker is not None:
+                worker.tmp.close()
+                self._asked_to_leave.discard(pid)
+                self.on_worker_exit(pid, status)
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        """Signal a worker, and ask it only once to leave.
+
+        gunicorn would repeat SIGTERM, which kills a Python process that is already leaving. A
+        worker that is gone is left to `reap_workers`.
+        """
+        if sig == signal.SIGTERM:
+            if pid in self._asked_to_leave:
+                return
+            self._asked_to_leave.add(pid)
+        try:
+            os.kill(pid, sig)
+        except ProcessLookupError:
+            return
+
+    def handle_hup(self) -> None:
+        """SIGHUP: nothing; the supervisor starts a new generation instead."""
+
+    handle_usr2 = handle_hup
+
+
+def describe_exit(status: int) -> str:
+    """Return in words how a process ended, from its `waitpid` status."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = "unknown"
+        return f"signal {number} ({name})"
+    return f"exit code {os.WEXITSTATUS(status)}"
