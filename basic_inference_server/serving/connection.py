@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 
 from basic_inference_server.wire.frames import (
     FrameError,
@@ -13,7 +14,9 @@ from basic_inference_server.wire.frames import (
 )
 
 READ_CHUNK = 65536
-FRAME_TIMEOUT_S = 10.0
+FRAME_TIMEOUT_S = 10
+_TIMEVAL = struct.pack("ll", FRAME_TIMEOUT_S, 0)
+_SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 class FrameConnection:
@@ -30,11 +33,10 @@ class FrameConnection:
             OSError: the connection broke or the peer was too slow.
         """
         connection = self._connection
-        try:
-            data: bytes | bytearray = connection.recv(READ_CHUNK, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            data = b""
-            return self._receive_slowly(bytearray())
+        # The kernel keeps the time: a worker often accepts before the gateway has sent, and a
+        # time-out of Python's own would cost a failed read and a poll then.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL)
+        data: bytes | bytearray = connection.recv(READ_CHUNK)
         if not data:
             return None
         if request_length(data) == len(data):
@@ -42,7 +44,6 @@ class FrameConnection:
         return self._receive_slowly(bytearray(data))
 
     def _receive_slowly(self, data: bytearray) -> RequestFrame | None:
-        self._connection.settimeout(FRAME_TIMEOUT_S)
         length = request_length(data)
         while not length:
             chunk = self._connection.recv(READ_CHUNK)
@@ -75,7 +76,7 @@ class FrameConnection:
             OSError: the gateway has gone or does not read.
         """
         try:
-            sent = self._connection.send(reply, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            sent = self._connection.send(reply, _SEND_FLAGS)
         except BlockingIOError:
             sent = 0
         if sent < len(reply):

@@ -9,8 +9,7 @@ executed.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 REQUEST_MAGIC: Final = b"BISq"
 REPLY_MAGIC: Final = b"BISr"
@@ -35,8 +34,7 @@ class FrameError(Exception):
     """The bytes are not a frame of this version."""
 
 
-@dataclass(frozen=True)
-class RequestFrame:
+class RequestFrame(NamedTuple):
     """A request as the worker sees it."""
 
     request_id: str
@@ -94,8 +92,7 @@ def decode_request(data: bytes | bytearray) -> RequestFrame:
     )
 
 
-@dataclass(frozen=True)
-class ReplyHeader:
+class ReplyHeader(NamedTuple):
     """The head of a reply; phase times are microseconds."""
 
     status: int
