@@ -149,10 +149,7 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
     values = settings.model_dump(exclude={"CONFIG_ENDPOINTS"})
     log.info(
         "settings",
-        **{
-            key: f"{masked(key, value)} ({sources.get(key, 'file')})"
-            for key, value in values.items()
-        },
+        **{key: f"{masked(key, value)} ({sources[key]})" for key, value in values.items()},
     )
     if settings.ADMIN_OPEN:
         log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")

@@ -6,6 +6,7 @@ not fit now is kept and sent later; announcing never blocks and never raises.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -36,7 +37,11 @@ class Announcer:
                 os.write(self._fd, self._unsent[0])
             except BlockingIOError:
                 return False
-            except OSError:  # the supervisor is gone, and soon so are we
+            except OSError as error:
+                if error.errno == errno.EMSGSIZE:  # this one can never go, the others can
+                    self._unsent.popleft()
+                    continue
+                # The supervisor is gone, and soon so are we.
                 self._unsent.clear()
                 return True
             self._unsent.popleft()

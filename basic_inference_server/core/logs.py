@@ -12,12 +12,15 @@ import json
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from basic_inference_server.core.clock import utc_timestamp
 
 RECORD_MARK: Final = b"\x1e"  # RFC 7464 record separator: tells our records from plain output
+LOG_MARK_VARIABLE: Final = "BIS_LOG_MARK"
+KEPT_RECORDS: Final = 100
 MAX_RECORD: Final = 4000  # below PIPE_BUF (4096): a write is whole or not at all
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
@@ -85,29 +88,71 @@ def to_bounded_line(event: Event) -> bytes:
         text = str(event[longest])
         keep = max(40, len(text) - (len(line) - MAX_RECORD) - 80) // 2
         if keep * 2 + 10 >= len(text):
-            return to_line({name: str(event[name])[:200] for name in list(event)[:12]})
+            return _cut_everywhere(event)
         event = {**event, longest: f"{text[:keep]} [...] {text[-keep:]}"}
         line = to_line(event)
     return line
 
 
+def _cut_everywhere(event: Event) -> bytes:
+    """Render an event of many wide fields: the first ones, each cut until all fit."""
+    width = 200
+    while True:
+        line = to_line({name[:100]: str(event[name])[:width] for name in list(event)[:12]})
+        if len(line) <= MAX_RECORD or not width:
+            return line[:MAX_RECORD]
+        width //= 2
+
+
+def record_mark() -> bytes:
+    """Return what this process's records begin with.
+
+    The supervisor adds a secret of its own, so that no text that a client sends and an endpoint
+    prints can pass as a record.
+    """
+    return RECORD_MARK + os.environ.get(LOG_MARK_VARIABLE, "").encode()
+
+
 class RecordWriter:
-    """A child's sink: records to a descriptor that may be a full, non-blocking pipe."""
+    """A child's sink: records to a descriptor that may be a full, non-blocking pipe.
+
+    What the endpoint prints is dropped and counted then; the newest of our own events are kept and
+    written as soon as there is room.
+    """
 
     def __init__(self, fd: int = 2) -> None:
         self._fd = fd
+        self._mark = record_mark()
+        self._kept: deque[bytes] = deque(maxlen=KEPT_RECORDS)
         self.dropped = 0
 
     def __call__(self, event: Event) -> None:
-        """Write one record, or count it as dropped when nobody reads fast enough."""
+        """Write one record, or keep or drop it when nobody reads fast enough."""
         if self.dropped:
             event = {**event, "records_dropped_before": self.dropped}
-        try:
-            os.write(self._fd, RECORD_MARK + to_bounded_line(event) + b"\n")
-        except OSError:
+        record = self._mark + to_bounded_line(event) + b"\n"
+        if self.flush() and self._write(record):
+            self.dropped = 0
+        elif event.get("event") == "output":
             self.dropped += 1
         else:
-            self.dropped = 0
+            self.dropped += len(self._kept) == KEPT_RECORDS  # the oldest one goes
+            self._kept.append(record)
+
+    def flush(self) -> bool:
+        """Write what is kept; say whether all of it could be written."""
+        while self._kept:
+            if not self._write(self._kept[0]):
+                return False
+            self._kept.popleft()
+        return True
+
+    def _write(self, record: bytes) -> bool:
+        try:
+            os.write(self._fd, record)
+        except OSError:
+            return False
+        return True
 
 
 class OutputRecorder:
@@ -167,7 +212,11 @@ class LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one library record as an event."""
         level = record.levelname.lower()
-        fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # the library's call has the wrong arguments
+            message = f"{record.msg} {record.args}"
+        fields: dict[str, Any] = {"logger": record.name, "message": message}
         if record.exc_info:
             formatter = self.formatter or logging.Formatter()
             fields["traceback"] = formatter.formatException(record.exc_info)
@@ -216,7 +265,8 @@ def to_console(event: Mapping[str, Any], *, colour: bool) -> str:
     if event.get("message"):
         parts.append(str(event["message"]))
     parts += [f"{key}={value}" for key, value in event.items() if key not in _SHOWN_FIRST]
-    text = head + _printable(" ".join(parts)).replace("\n", "\n    | ")
+    text = _printable(head).replace("\n", " ")
+    text += _printable(" ".join(parts)).replace("\n", "\n    | ")
     if event.get("traceback"):
         text += _printable("\n" + str(event["traceback"]).rstrip()).replace("\n", "\n    | ")
     if not colour:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from basic_inference_server.core.config_file import ConfigError
@@ -103,18 +103,19 @@ class GatewaySettings(BaseModel):
         "info", description='"debug", "info", "warning" or "error"'
     )
 
-    @model_validator(mode="after")
-    def _check_relations(self) -> GatewaySettings:
-        problems = list(_relation_problems(self))
-        if problems:
-            raise ConfigError(problems)
-        return self
 
+def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Check what needs more than one value; looks at the raw configuration.
 
-def _relation_problems(settings: GatewaySettings) -> Iterator[str]:
-    endpoints = settings.CONFIG_ENDPOINTS
+    So a wrong value elsewhere does not hide these problems.
+    """
+    endpoints = config.get("CONFIG_ENDPOINTS")
+    if not isinstance(endpoints, dict):
+        return
     owner_of: dict[int, str] = {}
     for signature, section in endpoints.items():
+        if not isinstance(section, dict):
+            continue
         where = f"CONFIG_ENDPOINTS.{signature}"
         if not is_signature(signature) or signature.upper() in {
             SYSTEM_STATUS_SIGNATURE,
@@ -124,18 +125,29 @@ def _relation_problems(settings: GatewaySettings) -> Iterator[str]:
                 f"{where}: a signature is 1 to 128 letters, digits, '_', '-', '.', "
                 f"and neither {SYSTEM_STATUS_SIGNATURE} nor {SHUTDOWN_SIGNATURE}"
             )
-        if section.SERVER_CLASS is None and not signature.isidentifier():
+        if section.get("SERVER_CLASS") is None and not signature.isidentifier():
             yield (
                 f"{where}: set SERVER_CLASS to the endpoint's file name, "
                 f"because {signature!r} cannot be the name of a Python file"
             )
-        if section.PORT is not None and owner_of.setdefault(section.PORT, signature) != signature:
-            yield f"{where}.PORT: {section.PORT} is taken by {owner_of[section.PORT]}"
-    if settings.DEFAULT_SERVER is not None and settings.DEFAULT_SERVER not in endpoints:
+        port = section.get("PORT")
+        if isinstance(port, int) and owner_of.setdefault(port, signature) != signature:
+            yield f"{where}.PORT: {port} is taken by {owner_of[port]}"
+        yield from _environment_problems(where, section.get("ENV"))
+    default = config.get("DEFAULT_SERVER")
+    if isinstance(default, str) and default not in endpoints:
         yield (
-            f"DEFAULT_SERVER: {settings.DEFAULT_SERVER!r} is not in CONFIG_ENDPOINTS "
+            f"DEFAULT_SERVER: {default!r} is not in CONFIG_ENDPOINTS "
             f"({', '.join(endpoints) or 'which is empty'})"
         )
+
+
+def _environment_problems(where: str, environment: Any) -> Iterator[str]:
+    if not isinstance(environment, dict):
+        return
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in f"{name}{value}":
+            yield f"{where}.ENV: {name!r} cannot be an environment variable with that value"
 
 
 def _near_misses(config: Mapping[str, Any], known: Mapping[str, FieldInfo], at: str) -> list[str]:
@@ -189,12 +201,11 @@ def validate(config: Mapping[str, Any]) -> GatewaySettings:
             if isinstance(section, dict):
                 at = f"CONFIG_ENDPOINTS.{signature}."
                 problems += _near_misses(section, EndpointSettings.model_fields, at)
+    problems += _relation_problems(config)
     try:
         settings = GatewaySettings.model_validate(config)
     except ValidationError as error:
         raise ConfigError(problems + _explain(error)) from error
-    except ConfigError as error:
-        raise ConfigError(problems + error.problems) from error
     if problems:
         raise ConfigError(problems)
     return settings
@@ -203,7 +214,7 @@ def validate(config: Mapping[str, Any]) -> GatewaySettings:
 def environment_overrides(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the top-level keys that `BIS_<KEY>` variables set; values are JSON or plain text."""
     found = {}
-    for key in GatewaySettings.model_fields:
+    for key, field in GatewaySettings.model_fields.items():
         raw = environment.get(ENVIRONMENT_PREFIX + key)
         if raw is None or key == "CONFIG_ENDPOINTS":
             continue
@@ -211,6 +222,8 @@ def environment_overrides(environment: Mapping[str, str]) -> dict[str, Any]:
             found[key] = json.loads(raw)
         except ValueError:
             found[key] = raw
+        if field.annotation in {str, str | None} and not isinstance(found[key], str):
+            found[key] = raw  # a name of digits is a name
     return found
 
 
@@ -227,7 +240,7 @@ def resolve(
     merged = {**config, **from_environment, **from_command_line}
     settings = validate(merged)
     sources = {}
-    for key in GatewaySettings.model_fields:
+    for key in dict.fromkeys([*GatewaySettings.model_fields, *merged]):
         if key in from_command_line:
             sources[key] = "command line"
         elif key in from_environment:
@@ -246,6 +259,8 @@ def masked(key: str, value: Any) -> Any:
     """Return `value`, or stars where the key's name says that it is a secret."""
     if isinstance(value, dict):
         return {name: masked(str(name), item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [masked(key, item) for item in value]
     return "***" if any(word in key.upper() for word in SECRET_WORDS) else value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 RUN = b"/run"
 RUN_PREFIX = b"/run/"
+MAX_PATIENT = 8192
 RUN_METHODS = (b"POST", b"GET")
 
 
@@ -56,6 +58,7 @@ class DataPlane:
     ) -> None:
         self.hub = hub
         self.table = RoutingTable()
+        self._patient: defaultdict[str, list[Dispatch]] = defaultdict(list)
         self.deaths = DeathNotices()
         self.version = spec.app_version
         self._log = log
@@ -71,7 +74,7 @@ class DataPlane:
             path = exchange.path
             if path == RUN:
                 self._run(exchange, bound_signature)
-            elif path.startswith(RUN_PREFIX):
+            elif path.startswith(RUN_PREFIX) and bound_signature is None:
                 self._run(exchange, path[len(RUN_PREFIX) :].decode("utf-8", "replace"))
             elif path in {b"/v1/live", b"/v1/ready"}:
                 self._probe(exchange, bound_signature)
@@ -118,15 +121,40 @@ class DataPlane:
             raise UnknownSignature(
                 f"There is no endpoint {signature[:128]!r}.", available=self.table.available()
             )
+        dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
         if route.state not in SERVING_STATES:
             self._require_patience_pays(route)
-        dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
         self._counters.begin(route.cell)
         try:
             dispatch.send()
         except ServiceError:
             self._counters.refuse(route.cell)
             raise
+        if route.state in WAITING_STATES:
+            self._remember_patient(signature, dispatch)
+
+    def _remember_patient(self, signature: str, dispatch: Dispatch) -> None:
+        """Keep a request that waits for its endpoint to come up; forget those that have ended."""
+        patient = self._patient[signature]
+        if len(patient) >= MAX_PATIENT:
+            patient[:] = [one for one in patient if one.is_waiting]
+        patient.append(dispatch)
+
+    def take_table(self, table: RoutingTable) -> None:
+        """Route by a new table; end the wait for endpoints that could not be started."""
+        self.table = table
+        for signature in list(self._patient):
+            route = table.routes.get(signature)
+            if route is not None and route.state in WAITING_STATES:
+                continue
+            waiting = self._patient.pop(signature)
+            if route is None or route.state in SERVING_STATES:
+                continue  # they are being served now
+            for dispatch in waiting:
+                try:
+                    self._require_patience_pays(route)
+                except ServiceError as error:
+                    dispatch.give_up(error)
 
     def _require_patience_pays(self, route: Route) -> None:
         """Let a request wait for an endpoint that is on its way up, and no other.

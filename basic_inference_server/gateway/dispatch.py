@@ -75,6 +75,18 @@ class Dispatch:
             self._plane.hub.abandon(call)
             self._plane.count_abandoned(self._route)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the request still waits for its answer."""
+        return self._call is not None
+
+    def give_up(self, error: ServiceError) -> None:
+        """Stop waiting for an endpoint that could not be started; nothing was executed."""
+        call, self._call = self._call, None
+        if call is not None:
+            self._plane.hub.abandon(call)
+            self._fail(error)
+
     def on_reply(self, header: ReplyHeader, frame: bytes | bytearray) -> None:
         """Pass the worker's answer on, untouched."""
         self._call = None

@@ -36,6 +36,7 @@ BODY_TIMEOUT_S = 30.0
 IDLE_TIMEOUT_S = 75.0
 WRITE_TIMEOUT_S = 30.0
 LINGER_S = 2.0
+DRAIN_IDLE_S = 0.5
 MIN_BODY_BYTES_PER_S = 64 * 1024
 _ONLY_ONCE = frozenset(
     {b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding"}
@@ -68,6 +69,7 @@ class HttpConnection(asyncio.Protocol):
         "_expected",
         "_head_bytes",
         "_headers",
+        "_idle_until_s",
         "_in_head",
         "_limits",
         "_parser",
@@ -88,6 +90,7 @@ class HttpConnection(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._refused = False
         self._unwritten = 0
+        self._idle_until_s: float | None = None
         self._deadline_s: float | None = None
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.client = ""
@@ -305,9 +308,17 @@ class HttpConnection(asyncio.Protocol):
         else:
             self.transport.abort()
 
-    def drain(self) -> None:
-        """Close as soon as the current answer has gone."""
-        if self._exchange is None and not self._waiting:
+    def drain(self, now_s: float) -> None:
+        """Close an idle connection soon; one with a request on it closes after the answer.
+
+        Soon and not at once, because a request may be on its way: it is still answered.
+        """
+        is_inside = self._target or self._head_bytes or not self._in_head
+        if self._exchange is not None or self._waiting or is_inside or self._refused:
+            return
+        if self._idle_until_s is None:
+            self._idle_until_s = now_s + DRAIN_IDLE_S
+        elif now_s >= self._idle_until_s:
             self.transport.close()
 
     @property

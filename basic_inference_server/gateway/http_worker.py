@@ -68,7 +68,7 @@ class HttpWorker(Worker):
         opened = asyncio.Event()
 
         def on_table(table: RoutingTable) -> None:
-            plane.table = table
+            plane.take_table(table)
             if table.is_open:
                 opened.set()
 
@@ -112,9 +112,9 @@ class HttpWorker(Worker):
         for server in servers:
             server.close()
         deadline_s = monotonic_s() + self.spec.graceful_timeout_s
-        while limits.connections and monotonic_s() < deadline_s:
+        while limits.connections and (now_s := monotonic_s()) < deadline_s:
             for connection in list(limits.connections):
-                connection.drain()
+                connection.drain(now_s)
             await asyncio.sleep(0.02)
 
     async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:

@@ -140,13 +140,15 @@ class PullWorker(Worker):
         Exiting would make the master fork a replacement that fails in the same way.
         """
         cause = error.__cause__ or error
+        # What everybody may read says which file, not where on the machine it lies.
+        reason = str(error).replace(self.spec.base_folder.rstrip("/") + "/", "")
         trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
         self.slot.set_state(WorkerState.PARKED, monotonic_ns())
         self.announcer.announce(
             "load_failed",
             worker_id=self.worker_id,
             pid=os.getpid(),
-            error=str(error)[:2000],
+            error=reason[:2000],
             traceback=trace[-8000:],
             is_permanent=error.is_permanent,
         )
@@ -201,6 +203,7 @@ class PullWorker(Worker):
         pause = threading.Event()
         while self.alive:
             self.slot.beat(monotonic_ns())
+            self._write_record.flush()
             if os.getppid() != self.ppid:
                 self.alive = False
                 self._wake()

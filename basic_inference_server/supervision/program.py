@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
-from basic_inference_server.core.logs import EventLog, Sink
+from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.topology import ServerState
 from basic_inference_server.supervision.child_process import ChildEvents, ChildProcess
 from basic_inference_server.supervision.generation import Generation
@@ -32,7 +32,7 @@ class Program:
         name: str,
         spawn: Spawn,
         log: EventLog,
-        sink: Sink,
+        relay: OutputRelay,
         on_change: Callable[[str, Lifecycle, str], None],
         *,
         ready_when: int = 0,
@@ -44,7 +44,7 @@ class Program:
         self.restarts = 0
         self.reported_at_s: float | None = None
         self.report: dict[str, Any] = {}
-        self.relay = OutputRelay(name, self.log, sink)
+        self.relay = relay
         self._spawn = spawn
         self._ready_when = ready_when
         self._graceful_timeout_s = graceful_timeout_s

@@ -14,7 +14,7 @@ from typing import Any
 
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import monotonic_s
-from basic_inference_server.core.logs import EventLog, Sink
+from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading
 from basic_inference_server.core.settings import EndpointSettings
 from basic_inference_server.core.topology import SERVING_STATES, Route, ServerState
@@ -78,7 +78,7 @@ class Server:
         options: ServerOptions,
         spawner: Spawner,
         log: EventLog,
-        sink: Sink,
+        relay: OutputRelay,
         hooks: ServerHooks,
     ) -> None:
         self.signature = signature
@@ -88,7 +88,7 @@ class Server:
         self.restarts = 0
         self.scoreboard = ServerScoreboard.create(f"server-{place.cell}")
         self.scoreboard.target_workers = section.NR_WORKERS
-        self.relay = OutputRelay(signature, self.log, sink)
+        self.relay = relay
         self.current: Generation | None = None
         self.replacement: Generation | None = None
         self.replace_error: str | None = None
@@ -337,7 +337,8 @@ class Server:
         pid = message["pid"]
         generation.ready_pids.discard(pid)
         message["cause"] = self._watch.cause_of(pid) or message["cause"]
-        is_expected = message["is_clean"] or generation in self._retired
+        left_freely = message["is_clean"] and not message["was_busy"]
+        is_expected = left_freely or generation in self._retired
         if not is_expected:
             self.log.error("worker_died", **{k: v for k, v in message.items() if k != "kind"})
             self._notify("worker_died", f"worker {message['worker_id']}: {message['cause']}")

@@ -19,6 +19,29 @@ class StartError(Exception):
     """The gateway cannot start; the message is the one line that the operator sees."""
 
 
+_claims: dict[int, socket.socket] = {}
+
+
+def _claim(host: str, port: int) -> None:
+    """Keep other gateways off a port that we have bound but do not listen on yet.
+
+    Two sockets with SO_REUSEADDR may both bind a port that nobody listens on. A name in the
+    abstract Unix namespace, which has the same scope as the ports and goes with the process,
+    is given out once only.
+    """
+    if port in _claims:
+        return
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0basic_inference_server.port.{port}")
+    except OSError as error:
+        claim.close()
+        raise StartError(
+            f"port {port} on {host} is in use by another gateway that is starting"
+        ) from error
+    _claims[port] = claim
+
+
 def bind_tcp(host: str, port: int) -> socket.socket:
     """Return a bound TCP socket that does not listen yet.
 
@@ -38,6 +61,11 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartError(_explain_bind(host, port, error)) from error
+    try:
+        _claim(host, listener.getsockname()[1])
+    except StartError:
+        listener.close()
+        raise
     return listener
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from basic_inference_server.core.child_spec import (
     ServerSpec,
     write_spec,
 )
+from basic_inference_server.core.logs import LOG_MARK_VARIABLE, RECORD_MARK
 from basic_inference_server.core.settings import process_environment
 from basic_inference_server.supervision.child_process import ChildEvents, ChildProcess
 
@@ -40,7 +42,12 @@ class Spawner:
     """Starts children in one base folder."""
 
     base_folder: str
-    log_level: str
+    log_secret: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def record_mark(self) -> bytes:
+        """What the log records of our children begin with."""
+        return RECORD_MARK + self.log_secret.encode()
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return a child's environment: ours, quiet libraries, then the operator's `ENV`."""
@@ -52,6 +59,7 @@ class Spawner:
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
             "PYTHONUNBUFFERED": "1",
             "BIS_SUPERVISED": "1",
+            LOG_MARK_VARIABLE: self.log_secret,
             **extra,
         }
 

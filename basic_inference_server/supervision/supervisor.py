@@ -31,6 +31,7 @@ from basic_inference_server.supervision.endpoint_files import EndpointFiles
 from basic_inference_server.supervision.event_store import EventStore
 from basic_inference_server.supervision.lifecycle import RESTING_STATES, Lifecycle
 from basic_inference_server.supervision.log_sink import ThreadedSink
+from basic_inference_server.supervision.output_relay import OutputRelay
 from basic_inference_server.supervision.places import Places
 from basic_inference_server.supervision.program import Program
 from basic_inference_server.supervision.server import Server, ServerHooks, ServerOptions
@@ -71,7 +72,7 @@ class Supervisor:
         self._sink = sink
         self.log = EventLog(sink, settings.LOG_LEVEL)
         self.store = EventStore(launch.app_folder / "events.sqlite", self.log)
-        self._spawner = Spawner(str(launch.base_folder), settings.LOG_LEVEL)
+        self._spawner = Spawner(str(launch.base_folder))
         self._files = EndpointFiles(launch.base_folder / launch.workers_location)
         self._support_watch = SupportWatch(self.log)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
@@ -102,14 +103,14 @@ class Supervisor:
             ),
             self._spawner,
             self.log,
-            self._sink,
+            self._relay(signature),
             ServerHooks(self._on_change, self.store.record_notifications, self._on_worker_exit),
         )  # fmt: skip
 
     def _make_gateway(self) -> Program:
         return Program(
-            "gateway", self._spawn_gateway, self.log, self._sink, self._on_program_change,
-            ready_when=self.settings.GATEWAY_WORKERS,
+            "gateway", self._spawn_gateway, self.log, self._relay("gateway"),
+            self._on_program_change, ready_when=self.settings.GATEWAY_WORKERS,
             graceful_timeout_s=self.settings.GRACEFUL_TIMEOUT,
         )  # fmt: skip
 
@@ -154,8 +155,13 @@ class Supervisor:
 
         initial = ServerState.DISABLED if section.DISABLED else ServerState.STOPPED
         return Program(
-            signature, spawn, self.log, self._sink, self._on_program_change, initial=initial
-        )
+            signature, spawn, self.log, self._relay(signature), self._on_program_change,
+            initial=initial,
+        )  # fmt: skip
+
+    def _relay(self, name: str) -> OutputRelay:
+        log = self.log.bind(server=name)
+        return OutputRelay(name, log, self._sink, self._spawner.record_mark)
 
     # --- running
 

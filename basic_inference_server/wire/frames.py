@@ -82,8 +82,12 @@ def decode_request(data: bytes | bytearray) -> RequestFrame:
     _, _, depth, id_length, type_length, _, _, deadline_ns, sent_ns = unpack_request_header(data)
     type_at = REQUEST_HEADER_BYTES + id_length
     body_at = type_at + type_length
+    try:
+        request_id = data[REQUEST_HEADER_BYTES:type_at].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise FrameError("the request id is not ASCII") from error
     return RequestFrame(
-        request_id=data[REQUEST_HEADER_BYTES:type_at].decode("ascii"),
+        request_id=request_id,
         content_type=data[type_at:body_at].decode("latin-1"),
         body=memoryview(data)[body_at:],
         deadline_ns=deadline_ns,

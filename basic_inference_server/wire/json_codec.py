@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, Final
@@ -19,15 +21,18 @@ from basic_inference_server.core.errors import BadJson
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
+MAX_DEPTH: Final = 200
 
 
 def _default(value: Any) -> Any:
     """Encode what orjson does not know; a `TypeError` here names the type for the author."""
-    if isinstance(value, (set, frozenset)):
+    if isinstance(value, (set, frozenset, tuple)):  # tuple: a named one
         return list(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(bytes(value)).decode("ascii")
-    if hasattr(value, "model_dump"):  # pydantic models, without importing pydantic
+    if hasattr(value, "model_dump") and not isinstance(
+        value, type
+    ):  # pydantic models, without importing pydantic
         return value.model_dump()
     if hasattr(value, "tolist"):  # arrays that orjson cannot read in place, and numpy scalars
         return value.tolist()
@@ -40,18 +45,76 @@ def _default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any, default: Callable[[Any], Any] = _default) -> bytes:
     """Return `value` as JSON bytes.
 
     Raises:
         TypeError: something in it cannot be written as JSON.
     """
     try:
-        return orjson.dumps(value, _default, _OPTIONS)
+        return orjson.dumps(value, default, _OPTIONS)
     except TypeError as error:
-        if "key" not in str(error):
-            raise
-    return orjson.dumps(value, _default, _LENIENT_OPTIONS)
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+    try:
+        return orjson.dumps(value, default, _LENIENT_OPTIONS)
+    except TypeError:
+        pass
+    # Numbers above 64 bits, half characters, named tuples, numpy keys: rare, and worth a slower
+    # way. It raises for what really cannot be written.
+    plain = _as_plain(value, default, MAX_DEPTH)
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
+    """Return `value` made of dicts with string keys, lists, strings, numbers and null only."""
+    if depth == 0:
+        raise TypeError(f"nested deeper than {MAX_DEPTH} levels, which cannot be written as JSON")
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {_key_text(key): _as_plain(item, default, depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_plain(item, default, depth - 1) for item in value]
+    try:
+        return orjson.loads(orjson.dumps(value, default, _LENIENT_OPTIONS))
+    except TypeError:
+        return _as_plain(default(value), default, depth - 1)
+
+
+def _key_text(key: Any) -> str:
+    """Return a dict's key as text.
+
+    Raises:
+        TypeError: it is nothing that a key can be made of.
+    """
+    if hasattr(key, "item") and hasattr(key, "dtype"):  # a numpy scalar
+        key = key.item()
+    if isinstance(key, str):
+        return key.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(key, (tuple, list, set, frozenset, bytes)):
+        raise TypeError(f"a key of type {type(key).__name__} cannot be written as JSON")
+    text: str = orjson.dumps({key: None}, option=orjson.OPT_NON_STR_KEYS).decode()
+    return text[text.index('"') + 1 : text.rindex('":')]
+
+
+def encode_anything(value: Any) -> bytes:
+    """Return `value` as JSON bytes, with the text of whatever cannot be written as JSON."""
+
+    def text_of(unknown: Any) -> Any:
+        try:
+            return _default(unknown)
+        except TypeError:
+            return str(unknown)
+
+    try:
+        return encode(value, text_of)
+    except (TypeError, ValueError, RecursionError) as error:
+        return encode({"unwritable": f"{type(value).__name__}: {error}"})
 
 
 def decode_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import orjson
 
+from basic_inference_server.wire.json_codec import encode_anything
+
 MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_DATAGRAM: Final = 64 * 1024
 
@@ -21,7 +23,7 @@ class MessageError(Exception):
 
 def encode_message(message: dict[str, Any]) -> bytes:
     """Return the message as one line."""
-    return orjson.dumps(message, default=str) + b"\n"
+    return encode_anything(message) + b"\n"
 
 
 def decode_message(line: bytes | bytearray) -> dict[str, Any]:

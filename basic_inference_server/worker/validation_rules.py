@@ -55,23 +55,39 @@ _CHECKS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+def _broken_rules(key: str, value: Any, rules: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, limit in rules.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            problems.append(f"{key} has an unknown rule {name}; known: {', '.join(_CHECKS)}")
+            continue
+        try:
+            is_kept = check(value, limit)
+        except TypeError:
+            problems.append(f"{key} has a rule that makes no sense: {name} {limit!r}")
+        else:
+            if not is_kept:
+                problems.append(f"{key} is {value!r}, which breaks {name} {limit!r}")
+    return problems
+
+
 def check_rules(config: Mapping[str, Any]) -> None:
     """Enforce `config["VALIDATION_RULES"]` on `config`.
 
     Raises:
         EndpointLoadError: names every broken rule with its key, value and limit.
     """
+    all_rules = config.get("VALIDATION_RULES") or {}
+    if not isinstance(all_rules, dict):
+        raise EndpointLoadError("VALIDATION_RULES must be a dict: key -> rules")
     problems = []
-    for key, rules in (config.get("VALIDATION_RULES") or {}).items():
+    for key, rules in all_rules.items():
         if key not in config:
             problems.append(f"{key} is not set, but has rules")
-            continue
-        value = config[key]
-        for name, limit in rules.items():
-            check = _CHECKS.get(name)
-            if check is None:
-                problems.append(f"{key} has an unknown rule {name}; known: {', '.join(_CHECKS)}")
-            elif not check(value, limit):
-                problems.append(f"{key} is {value!r}, which breaks {name} {limit!r}")
+        elif not isinstance(rules, dict):
+            problems.append(f"the rules of {key} must be a dict, not {rules!r}")
+        else:
+            problems += _broken_rules(key, config[key], rules)
     if problems:
         raise EndpointLoadError("the configuration breaks VALIDATION_RULES: " + "; ".join(problems))

@@ -26,6 +26,8 @@ def make_flask_application(spec: GatewaySpec) -> Flask:
     """Return the control plane of a gateway process."""
     application = Flask("basic_inference_server", static_folder=None)
     application.url_map.strict_slashes = False
+    application.url_map.merge_slashes = False  # Flask would redirect, with an HTML page
+    application.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     rules = AccessRules(
         spec.admin_token_path,
         admin_open=spec.admin_open,
