@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -92,6 +93,10 @@ class Places:
         self.control_path.unlink(missing_ok=True)
         for place in self.servers.values():
             Path(place.socket_path).unlink(missing_ok=True)
+        folder = self.control_path.parent
+        if folder != self.announcement_path.parent:  # a folder in /tmp of our own
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
