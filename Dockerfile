@@ -2,7 +2,7 @@
 # and write python:3.12-slim@sha256:<digest> in both FROM lines.
 FROM python:3.12-slim AS packages
 # requirements-models.lock adds gensim, onnxruntime and vaderSentiment.
-ARG LOCK=requirements.lock
+ARG LOCK=requirements-models.lock
 COPY ${LOCK} /requirements.lock
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \

@@ -6,7 +6,6 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-DATA_FILES = ("json", "txt", "md", "tsv", "csv", "gz", "npz", "npy", "bin", "onnx")
 PAGE_FILES = ("html", "css", "js", "svg", "json")
 
 
@@ -39,14 +38,12 @@ setup(
     long_description=read("README.md"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
-    packages=find_packages(
-        include=["basic_inference_server", "basic_inference_server.*", "endpoints", "endpoints.*"]
-    ),
+    # Not the bundled endpoints: a top-level package of that name would hide a user's own folder.
+    packages=find_packages(include=["basic_inference_server", "basic_inference_server.*"]),
     package_data={
         "basic_inference_server": ["py.typed", *(f"**/*.{ending}" for ending in PAGE_FILES)],
-        "endpoints": [f"**/*.{ending}" for ending in DATA_FILES],
     },
     install_requires=requirements("runtime"),
     extras_require={"models": requirements("models"), "dev": requirements("dev")},

@@ -144,6 +144,14 @@ async def _supervise(
     return await Supervisor(settings, launch, places, sink).run()
 
 
+def longest_accept_queue() -> int:
+    """Return how long the kernel lets an accept queue be."""
+    try:
+        return int(Path("/proc/sys/net/core/somaxconn").read_text())
+    except (OSError, ValueError):
+        return 4096
+
+
 def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str, str]) -> None:
     """Log the effective settings once, each with its source, secrets masked."""
     values = settings.model_dump(exclude={"CONFIG_ENDPOINTS"})
@@ -151,5 +159,12 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
         "settings",
         **{key: f"{masked(key, value)} ({sources[key]})" for key, value in values.items()},
     )
+    longest = max((s.QUEUE_SIZE for s in settings.CONFIG_ENDPOINTS.values()), default=0)
+    limit = longest_accept_queue()
+    if longest > limit:
+        log.warning(
+            "queue_size_capped",
+            message=f"QUEUE_SIZE {longest} is above this machine's net.core.somaxconn {limit}",
+        )
     if settings.ADMIN_OPEN:
         log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")

@@ -15,12 +15,14 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
-    executed: ClassVar[str] = "no"
+    executed: str = "no"
 
-    def __init__(self, message: str, **details: Any) -> None:
+    def __init__(self, message: str, *, executed: str | None = None, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
+        if executed is not None:
+            self.executed = executed
 
 
 class BadRequest(ServiceError):

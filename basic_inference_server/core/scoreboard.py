@@ -220,7 +220,8 @@ GATEWAY_CELL_WORDS: Final = 8 + BUCKETS
 class GatewayScoreboard:
     """Counters of each gateway process for each endpoint: one cell per pair."""
 
-    PROCESSES: Final = 16
+    PROCESSES_PER_GENERATION: Final = 16
+    PROCESSES: Final = 2 * PROCESSES_PER_GENERATION
     CELLS: Final = 512
 
     def __init__(self, fd: int) -> None:

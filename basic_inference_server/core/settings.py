@@ -25,6 +25,12 @@ from basic_inference_server.core.topology import (
 )
 
 ENVIRONMENT_PREFIX = "BIS_"
+MAX_ENDPOINTS = 512
+NOT_YET_SUPPORTED: Mapping[str, Any] = {
+    "OPEN_TO_PUBLIC": True,
+    "BATCH_SIZE": 1,
+    "BATCH_WAIT_MS": 0,
+}
 SECRET_WORDS = ("TOKEN", "PASSWORD", "SECRET", "CREDENTIAL", "API_KEY")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -112,6 +118,8 @@ def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
     endpoints = config.get("CONFIG_ENDPOINTS")
     if not isinstance(endpoints, dict):
         return
+    if len(endpoints) > MAX_ENDPOINTS:
+        yield f"CONFIG_ENDPOINTS: {len(endpoints)} endpoints, but {MAX_ENDPOINTS} at most"
     owner_of: dict[int, str] = {}
     for signature, section in endpoints.items():
         if not isinstance(section, dict):
@@ -134,12 +142,20 @@ def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(port, int) and owner_of.setdefault(port, signature) != signature:
             yield f"{where}.PORT: {port} is taken by {owner_of[port]}"
         yield from _environment_problems(where, section.get("ENV"))
+        yield from _unsupported(where, section)
     default = config.get("DEFAULT_SERVER")
     if isinstance(default, str) and default not in endpoints:
         yield (
             f"DEFAULT_SERVER: {default!r} is not in CONFIG_ENDPOINTS "
             f"({', '.join(endpoints) or 'which is empty'})"
         )
+
+
+def _unsupported(where: str, section: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse what would otherwise be ignored in silence, above all a closed door."""
+    for key, harmless in NOT_YET_SUPPORTED.items():
+        if section.get(key, harmless) != harmless:
+            yield f"{where}.{key}: this release supports {json.dumps(harmless)} only"
 
 
 def _environment_problems(where: str, environment: Any) -> Iterator[str]:

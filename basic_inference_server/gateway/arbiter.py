@@ -7,6 +7,7 @@ import socket
 
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import GatewaySpec
+from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.gateway.http_worker import HttpWorker
 from basic_inference_server.prefork.arbiter import PreforkApplication, PreforkArbiter
 
@@ -43,7 +44,10 @@ class GatewayArbiter(PreforkArbiter):
         """Fork one gateway process with the lowest number that is free."""
         taken = set(self._index_of.values())
         index = next(number for number in range(len(taken) + 1) if number not in taken)
-        self._application.next_process_index = index
+        # Two generations may overlap while the older one drains: each has numbers of its own.
+        half = self._application.spec.generation % 2
+        first = half * GatewayScoreboard.PROCESSES_PER_GENERATION
+        self._application.next_process_index = first + index
         pid: int = super().spawn_worker()
         self._index_of[pid] = index
         return pid

@@ -36,22 +36,25 @@ class Counters:
         words[IN_FLIGHT] += 1
         words[ACCEPTED] += 1
 
+    def _leave(self, cell: int) -> memoryview:
+        words = self._cells[cell]
+        if words[IN_FLIGHT]:
+            words[IN_FLIGHT] -= 1
+        return words
+
     def refuse(self, cell: int) -> None:
         """Count a request that could not be forwarded."""
-        words = self._cells[cell]
-        words[IN_FLIGHT] -= 1
+        words = self._leave(cell)
         words[REFUSED] += 1
 
     def abandon(self, cell: int) -> None:
         """Count a request whose client left."""
-        words = self._cells[cell]
-        words[IN_FLIGHT] -= 1
+        words = self._leave(cell)
         words[LOST] += 1
 
     def finish(self, cell: int, status: int, elapsed_ns: int) -> None:
         """Count an answered request and its duration."""
-        words = self._cells[cell]
-        words[IN_FLIGHT] -= 1
+        words = self._leave(cell)
         if status < 400:
             words[ANSWERED_OK] += 1
         elif status < 500:

@@ -127,8 +127,12 @@ class Dispatch:
                 )
             )
             return
-        seconds = (self._deadline_ns - self._started_ns) / NS_PER_S
-        self._fail(DeadlineExceeded(f"{route.signature} did not answer within {seconds:g} s."))
+        if monotonic_ns() < self._deadline_ns:
+            message = f"The gateway had to stop before {route.signature} had answered."
+        else:
+            seconds = (self._deadline_ns - self._started_ns) / NS_PER_S
+            message = f"{route.signature} did not answer within {seconds:g} s."
+        self._fail(DeadlineExceeded(message))
 
     def _fail(self, error: ServiceError) -> None:
         self._plane.count_answer(self._route, error.status, self._started_ns)

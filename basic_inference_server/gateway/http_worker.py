@@ -82,7 +82,7 @@ class HttpWorker(Worker):
             gc.freeze()
             loop.call_later(0.5, bridge.warm_up)
             await stopping.wait()
-            await self._drain(limits, servers)
+            await self._drain(limits, servers, hub)
         following.cancel()
         beating.cancel()
         bridge.close()
@@ -106,16 +106,22 @@ class HttpWorker(Worker):
             )
         return servers
 
-    async def _drain(self, limits: HttpLimits, servers: list[asyncio.AbstractServer]) -> None:
-        """Accept nothing new, let what is in flight finish, then leave."""
+    async def _drain(
+        self, limits: HttpLimits, servers: list[asyncio.AbstractServer], hub: Hub
+    ) -> None:
+        """Accept nothing new, let what is in flight finish, answer what does not, leave."""
         limits.is_draining = True
         for server in servers:
             server.close()
-        deadline_s = monotonic_s() + self.spec.graceful_timeout_s
+        # Early enough to answer before the master loses its patience.
+        graceful_s = self.spec.graceful_timeout_s
+        deadline_s = monotonic_s() + max(graceful_s - 1.0, graceful_s / 2)
         while limits.connections and (now_s := monotonic_s()) < deadline_s:
             for connection in list(limits.connections):
                 connection.drain(now_s)
             await asyncio.sleep(0.02)
+        hub.end_all()
+        await asyncio.sleep(0.05)
 
     async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:
         """Every second: tell gunicorn that the loop turns, enforce deadlines, miss the master."""

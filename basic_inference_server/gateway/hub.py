@@ -200,6 +200,13 @@ class Hub:
         if self._sweeping:
             self._loop.call_later(SWEEP_S, self._sweep)
 
+    def end_all(self) -> None:
+        """Tell every caller that its time is up; used when the gateway has to stop now."""
+        for call in list(self._calls.values()):
+            if self._calls.get(call.fd) is call:
+                self._end(call)
+                call.listener.on_deadline()
+
     def close(self) -> None:
         """End everything at once."""
         self._loop.remove_reader(self._epoll.fileno())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,11 +46,12 @@ class EventStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
+            # The files beside it (write-ahead log, index) get the database's own mode.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             database = sqlite3.connect(self._path, timeout=5)
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")
             database.executescript(_SCHEMA)
-            self._path.chmod(0o600)
             self._database = database
         return self._database
 

@@ -19,7 +19,7 @@ class StartError(Exception):
     """The gateway cannot start; the message is the one line that the operator sees."""
 
 
-_claims: dict[int, socket.socket] = {}
+_claims: dict[str, socket.socket] = {}
 
 
 def _claim(host: str, port: int) -> None:
@@ -29,17 +29,18 @@ def _claim(host: str, port: int) -> None:
     abstract Unix namespace, which has the same scope as the ports and goes with the process,
     is given out once only.
     """
-    if port in _claims:
+    name = f"{host}.{port}"
+    if name in _claims:
         return
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        claim.bind(f"\0basic_inference_server.port.{port}")
+        claim.bind(f"\0basic_inference_server.port.{name}")
     except OSError as error:
         claim.close()
         raise StartError(
             f"port {port} on {host} is in use by another gateway that is starting"
         ) from error
-    _claims[port] = claim
+    _claims[name] = claim
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
@@ -81,13 +82,18 @@ def _by_whom(port: int) -> str:
     import psutil  # noqa: PLC0415 - 60 ms and 7 MB that only this error needs
 
     try:
-        for connection in psutil.net_connections("tcp"):
-            address = connection.laddr
-            if connection.status == psutil.CONN_LISTEN and address and address.port == port:
-                return f" by pid {connection.pid}" if connection.pid else ""
+        owners = [
+            connection.pid
+            for connection in psutil.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+            and connection.pid
+            and connection.laddr
+            and connection.laddr.port == port
+        ]
     except psutil.Error:
-        pass
-    return ""
+        return ""
+    # Forked processes share a socket; the oldest one is who to talk to.
+    return f" by pid {min(owners)}" if owners else ""
 
 
 def bind_direct_port(host: str, wanted: int | None, first_free: int) -> socket.socket:

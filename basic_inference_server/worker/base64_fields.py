@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 from typing import Any
 
 from basic_inference_server.core.errors import BadInput
@@ -36,9 +35,10 @@ def _encoding(inputs: dict[str, Any]) -> str | None:
     if encoding is None:
         return None
     try:
-        return codecs.lookup(encoding).name
+        "".encode(encoding)  # also refuses what is no text encoding, such as "hex"
     except (LookupError, TypeError):
         raise BadInput(f"ENCODING {encoding!r} is not a known text encoding.") from None
+    return str(encoding)
 
 
 def decode_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +77,8 @@ def encode_outputs(inputs: dict[str, Any], result: Any) -> Any:
         if isinstance(value, str):
             value = value.encode(encoding)
         if not isinstance(value, (bytes, bytearray)):
-            raise BadInput(f"BASE64_OUTPUTS names {name!r}, which is no text of the answer.")
+            raise BadInput(
+                f"BASE64_OUTPUTS names {name!r}, which is no text of the answer.", executed="yes"
+            )
         answer[name] = base64.b64encode(value).decode("ascii")
     return answer

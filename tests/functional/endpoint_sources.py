@@ -230,3 +230,87 @@ class BulkWorker(FlaskWorker):
     def _predict(self, inputs):
         return {"received": len(inputs.get("TEXT", "")), "text": "y" * inputs.get("SIZE", 0)}
 """
+
+# Records notifications: one while it loads, one for each call.
+NOTIFYING = """
+from basic_inference_server import FlaskWorker
+
+
+class NotifyingWorker(FlaskWorker):
+    def _load_model(self):
+        self._create_notification("info", "the model is loaded")
+
+    def _predict(self, inputs):
+        self._create_notification("log", f"asked for {inputs['WORD']}", length=len(inputs["WORD"]))
+        return {}
+"""
+
+# A support process: posts one report, then waits to be ended.
+SUPPORT = """
+import argparse
+import json
+import threading
+
+import requests
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--config_endpoint", default="{}")
+config = json.loads(parser.parse_args().config_endpoint)
+url = "http://{SERVER}:{SERVER_PORT}{SERVER_PATH}".format(**config)
+report = {"SIGNATURE": config["SUPPORT_NAME"], "msg": "all is well"}
+answer = requests.post(url, json={**report, "interval": config["PING_INTERVAL"]}, timeout=5)
+print("reported:", answer.status_code)
+threading.Event().wait()
+"""
+
+# Writes to its standard output and log in every way there is.
+TALKING = """
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+from basic_inference_server import FlaskWorker
+
+
+class TalkingWorker(FlaskWorker):
+    def __init__(self, **kwargs):
+        super().__init__(prefix_log="[T]", **kwargs)
+
+    def _predict(self, inputs):
+        text = inputs.get("TEXT", "")
+        for _ in range(inputs.get("TIMES", 1)):
+            getattr(self, "_by_" + inputs["BY"])(text)
+        if inputs.get("FAIL"):
+            raise RuntimeError(text)
+        return {}
+
+    def _by_print(self, text):
+        print(text)
+
+    def _by_write(self, text):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def _by_stderr(self, text):
+        print(text, file=sys.stderr)
+
+    def _by_method(self, text):
+        self.P(text)
+
+    def _by_coloured(self, text):
+        self.log.P(text, color="r")
+
+    def _by_logging(self, text):
+        logging.getLogger("some.library").error(text)
+
+    def _by_warning(self, text):
+        warnings.warn(text)
+
+    def _by_descriptor(self, text):
+        os.write(1, text.encode("latin-1"))
+
+    def _by_command(self, text):
+        subprocess.run(["printf", "%s", text + "\\n"], check=True)
+"""

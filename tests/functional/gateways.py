@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from basic_inference_server.testing import RunningGateway, running_gateway
+from basic_inference_server.testing import RunningGateway, running_gateway, start_gateway
 from tests.support.eventually import eventually
 from tests.support.projects import write_project
 
@@ -24,10 +24,11 @@ def shared_gateway(
     environment: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Iterator[RunningGateway]:
-    """Run a gateway in a folder of its own; afterwards none of its processes may be left."""
+    """Run a gateway in a folder of its own; it has to end with 0 and leave no process behind."""
     write_project(folder, endpoints, files, **settings)
     with running_gateway(folder, arguments, environment) as gateway:
         yield gateway
+    assert 0 == gateway.process.returncode, gateway.output
     eventually(lambda: not processes_in(folder), timeout_s=5, what=f"nothing runs in {folder}")
 
 
@@ -65,3 +66,17 @@ class Gate:
     def wait_for(self, *ids: str) -> None:
         """Wait until endpoint code has begun with each of these requests."""
         eventually(lambda: set(ids) <= set(self.executed()), what=f"{ids} are executed")
+
+
+def run_to_end(
+    folder: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> tuple[int, list[str]]:
+    """Start a gateway that has to end by itself within 3 s; return its exit code and its lines."""
+    before = set(processes_in(folder))
+    gateway = start_gateway(folder, arguments, environment)
+    try:
+        code = gateway.process.wait(3)
+    finally:
+        gateway.kill()
+    assert set(processes_in(folder)) <= before
+    return code, gateway.output.splitlines()

@@ -59,12 +59,13 @@ class RawClient:
 
     def read_answer(self, method: str = "POST") -> RawAnswer:
         """Read one answer; raises when there is none within the time."""
-        status = 100
-        while status == 100:
+        while True:
             line = self._file.readline().split(maxsplit=2)
             if not line:
                 raise ConnectionError("the connection was closed instead of an answer")
             status, headers = int(line[1]), parse_headers(self._file)
+            if status != 100:
+                break
         length = headers.get("Content-Length")
         if method == "HEAD" or status == 204:
             return RawAnswer(status, headers, b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
     """One endpoint that tells what it was asked; a version of the application."""
     folder = tmp_path_factory.mktemp("forms")
     (folder / "app_ver.py").write_text('__VER__ = "4.5.6"\n')
-    with shared_gateway(folder, {"mirror": {"NR_WORKERS": 2}}, {"mirror": MIRROR}) as running:
+    with shared_gateway(
+        folder, {"mirror": {"NR_WORKERS": 2}}, {"mirror": MIRROR}, environment={"TZ": "Etc/GMT-14"}
+    ) as running:
         yield running
 
 
@@ -116,7 +119,9 @@ def test_body_after_a_pause_is_asked_for(gateway: RunningGateway) -> None:
 @pytest.mark.parametrize("text", ["ăîșț", "日本語", "\U0001f600", "a\u0000b", "\u2028", '"\\\n'])
 def test_text_of_any_script_comes_back_unchanged(gateway: RunningGateway, text: str) -> None:
     """Unicode survives the way there and back, in keys as in values."""
-    assert {text: text, "SIGNATURE": "mirror"} == inputs_of(gateway.run("mirror", **{text: text}))
+    assert {text: text, "SIGNATURE": "mirror"} == inputs_of(
+        gateway.post("/run", {text: text, "SIGNATURE": "mirror"})
+    )
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, 1e300, 2**53, True, None, [], {}, [[{"a": [0]}]]])
@@ -133,6 +138,14 @@ def test_every_answer_has_the_metadata(gateway: RunningGateway) -> None:
     assert re.fullmatch(r"\d+\.\d+.*", answer["ver_lib"])
     assert answer["worker_id"] in {0, 1}
     assert answer["call_id"] >= 1
+
+
+def test_time_is_that_of_the_configured_zone(gateway: RunningGateway) -> None:
+    """`TZ` decides what the clock shows in answers, errors and administration alike."""
+    there = datetime.now(timezone(timedelta(hours=14)))
+    for path in ("/run/mirror", "/run/nobody", "/list_servers", "/v1/live", "/no/such/route"):
+        told = datetime.fromisoformat(gateway.get(path).json()["time"] + "+14:00")
+        assert timedelta(seconds=60) > abs(told - there)
 
 
 def test_errors_and_administration_have_the_version(gateway: RunningGateway) -> None:

@@ -96,6 +96,16 @@ def test_change_from_where_a_browser_or_proxy_may_sit_is_forbidden(
     assert gateway.process.poll() is None
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "app.localhost"])
+def test_change_from_a_page_of_the_gateway_itself_is_allowed(
+    gateway: RunningGateway, host: str
+) -> None:
+    """A local name for the host, and a page of the same origin, are no strangers."""
+    host = f"{host}:{gateway.port}"
+    for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+        assert 200 == call(gateway, "/start_server", headers).status_code
+
+
 @pytest.mark.parametrize("path", CHANGES)
 def test_change_by_get_is_forbidden_without_a_token(gateway: RunningGateway, path: str) -> None:
     """A link or an image in a page of another site changes nothing."""

@@ -73,7 +73,7 @@ def test_result_that_is_no_json_is_an_endpoint_error(gateway: RunningGateway) ->
     """A result that cannot be written names the type that is to blame."""
     body = check_error("endpoint_error", gateway.run("faulty", DO="object"))
     assert "cannot be written as JSON" in body["ERROR"]
-    assert body["ERROR"].endswith(": object")
+    assert ": object" in body["ERROR"]
 
 
 @pytest.mark.parametrize(
@@ -98,19 +98,7 @@ def test_death_of_the_worker_is_answered_with_its_cause(
     eventually(lambda: logged(gateway, event="request_failed", request_id=body["request_id"]))
 
 
-@pytest.mark.parametrize(
-    "deed",
-    [
-        pytest.param("kill", id="SIGKILL"),
-        pytest.param(
-            "exit 0",
-            id="os._exit(0)",
-            marks=pytest.mark.xfail(
-                strict=True, reason="a busy worker that ends with status 0 counts as expected"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("deed", ["kill", "exit 0"])
 def test_death_of_the_worker_is_logged_and_recorded(gateway: RunningGateway, deed: str) -> None:
     """An operator finds the death in the log and under /notifications."""
     count = len(logged(gateway, event="worker_died"))

@@ -53,7 +53,6 @@ def test_endpoint_that_failed_to_load_answers_with_the_load_error(gateway: Runni
 
 
 @pytest.mark.shares_gateway
-@pytest.mark.xfail(strict=True, reason="load errors carry the absolute path of the endpoint's file")
 @pytest.mark.parametrize("path", ["/run/broken", "/list_servers", "/system_status"])
 def test_load_error_shows_no_path_of_the_machine(gateway: RunningGateway, path: str) -> None:
     """What anybody may read names the file, but not where on the machine it lies."""
@@ -135,7 +134,6 @@ def test_request_past_its_patience_with_a_loading_endpoint_is_not_ready(
     assert {"loaded": True}.items() <= gateway.run("gated_load").json().items()
 
 
-@pytest.mark.xfail(strict=True, reason="they wait for their whole TIMEOUT and are answered 504")
 def test_request_that_waits_for_an_endpoint_that_then_fails_is_not_ready(
     launch: Launch, tmp_path: Path
 ) -> None:
@@ -154,7 +152,6 @@ def test_request_that_waits_for_an_endpoint_that_then_fails_is_not_ready(
     assert "the model is broken" in body["ERROR"]
 
 
-@pytest.mark.xfail(strict=True, reason="draining closes a connection in the middle of a request")
 def test_request_that_is_half_sent_when_the_gateway_stops_is_told_so(launch: Launch) -> None:
     """Who is still sending when the gateway goes down gets an answer, not a broken connection."""
     gateway = launch({"mirror": {}}, {"mirror": MIRROR})

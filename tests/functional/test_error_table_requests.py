@@ -17,6 +17,9 @@ from tests.functional.raw_client import RawClient, head
 pytestmark = pytest.mark.shares_gateway
 
 MAX_BODY_BYTES = 1024 * 1024
+PLACELESS = pytest.mark.xfail(
+    strict=True, reason='the gateway says "Input data was truncated" and no place'
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,6 @@ def send(gateway: RunningGateway, path: str, body: bytes, **headers: str) -> req
     "body",
     [
         pytest.param(b'{"SIGNATURE": "mirror",}', id="trailing comma"),
-        pytest.param(b'{"SIGNATURE": "mirror"', id="cut off"),
         pytest.param(b'{"SIGNATURE": "mirror"} {}', id="trailing text"),
         pytest.param(b"{'SIGNATURE': 'mirror'}", id="single quotes"),
         pytest.param(b'{"SIGNATURE": "mirror", "X": NaN}', id="NaN"),
@@ -53,7 +55,6 @@ def send(gateway: RunningGateway, path: str, body: bytes, **headers: str) -> req
         pytest.param(b'\xef\xbb\xbf{"SIGNATURE": "mirror"}', id="byte order mark"),
         pytest.param('{"SIGNATURE": "mirror"}'.encode("utf-16"), id="UTF-16"),
         pytest.param(b"no JSON at all", id="plain text"),
-        pytest.param(b"", id="nothing"),
     ],
 )
 @pytest.mark.parametrize("path", ["/run", "/run/mirror"])
@@ -64,7 +65,31 @@ def test_body_that_is_not_json_is_refused_with_its_position(
     answer = send(gateway, path, body, Content_Type="application/json")
     message = check_error("bad_json", answer)["ERROR"]
     assert message.startswith("The body is not valid JSON: ")
-    assert any(char.isdigit() for char in message) or not body or "truncated" in message, message
+    assert any(char.isdigit() for char in message), message
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/run/mirror", b'{"SIGNATURE": "mirror"'),
+        ("/run/mirror", b'{"SIGNATURE": "mirror", "X": "\\ud800"}'),
+        pytest.param("/run", b'{"SIGNATURE": "mirror"', marks=PLACELESS),
+        pytest.param("/run", b'{"SIGNATURE": "mirror", "X": "\\ud800"}', marks=PLACELESS),
+    ],
+)
+def test_body_that_is_cut_off_is_refused_with_its_position(
+    gateway: RunningGateway, path: str, body: bytes
+) -> None:
+    """Half a body, and half of a pair of surrogates, are told apart and placed."""
+    answer = send(gateway, path, body, Content_Type="application/json")
+    message = check_error("bad_json", answer)["ERROR"]
+    assert any(char.isdigit() for char in message), message
+
+
+def test_body_that_is_empty_is_bad_json(gateway: RunningGateway) -> None:
+    """Nothing is not JSON, where JSON was announced."""
+    for path in ("/run", "/run/mirror"):
+        check_error("bad_json", send(gateway, path, b"", Content_Type="application/json"))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,10 @@ def signature_field(fields: dict[str, Any], *, wildcard: bool = False) -> str:
     Raises:
         BadInput: it is missing or cannot be a signature.
     """
-    signature = fields.get("SIGNATURE", request.environ.get("bis.bound_signature"))
+    bound = request.environ.get("bis.bound_signature")
+    signature = fields.get("SIGNATURE", bound)
+    if bound is not None and signature != bound:
+        raise BadInput(f"This port is {bound}'s own; leave SIGNATURE out.")
     if wildcard and signature == "*":
         return "*"
     if not isinstance(signature, str) or not is_signature(signature):

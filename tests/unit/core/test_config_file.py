@@ -134,7 +134,7 @@ def test_file_with_a_nul_byte_is_refused(tmp_path: Path) -> None:
     """A file that was cut by a crash may be full of zeros."""
     path = tmp_path / "config_gateway.txt"
     path.write_bytes(b"\0" * 20)
-    with pytest.raises(ConfigError, match="config_gateway.txt:1:1: Expecting value"):
+    with pytest.raises(ConfigError, match=r"config_gateway\.txt:1:1: Expecting value"):
         read_config_file(path)
 
 

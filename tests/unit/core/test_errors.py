@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from basic_inference_server.core import errors

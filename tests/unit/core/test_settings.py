@@ -1,4 +1,4 @@
-"""Unit tests of the configuration contract: every key, its limits and the words of its complaint."""
+"""Unit tests of the configuration contract: each key, its limits, the words of its complaint."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,6 @@ def test_all_problems_of_values_are_reported_at_once() -> None:
     ] == problems_of(config)
 
 
-@pytest.mark.xfail(strict=True, reason="relations are only checked once all values are right")
 def test_problems_of_values_and_of_relations_are_reported_together() -> None:
     """A wrong value does not hide an unknown default server or a taken port."""
     config = {
@@ -162,7 +162,6 @@ def test_signature_that_is_no_file_name_needs_a_server_class() -> None:
     ] == problems_of(config)
 
 
-@pytest.mark.xfail(strict=True, reason="no process can be started with such an environment")
 @pytest.mark.parametrize(
     "environment", [{"A=B": "x"}, {"A": "x\0y"}, {"": "x"}], ids=["equals sign", "nul", "no name"]
 )
@@ -183,28 +182,28 @@ def test_environment_that_no_process_can_have_is_refused(environment: dict[str, 
 )  # fmt: skip
 def test_any_section_is_settings_or_a_config_error(section: dict[str, Any]) -> None:
     """Whatever an operator writes, nothing else comes out."""
-    try:
+    with contextlib.suppress(ConfigError):
         checked = validate({"CONFIG_ENDPOINTS": {"demo": section}})
-    except ConfigError as error:
-        assert error.problems
-    else:
         assert section.keys() == checked.CONFIG_ENDPOINTS["demo"].own_config().keys()
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("key", "text", "expected"),
     [
-        pytest.param("4", 4, id="number"),
-        pytest.param("true", True, id="boolean"),
-        pytest.param('["a"]', ["a"], id="list"),
-        pytest.param("demo", "demo", id="text"),
-        pytest.param('"demo"', "demo", id="quoted text"),
-        pytest.param("", "", id="empty"),
+        pytest.param("GATEWAY_WORKERS", "4", 4, id="number"),
+        pytest.param("ADMIN_OPEN", "true", True, id="boolean"),
+        pytest.param("ADMIN_OPEN", "yes", "yes", id="no JSON"),
+        pytest.param("CORS_ORIGINS", '["a"]', ["a"], id="list"),
+        pytest.param("LOG_LEVEL", "debug", "debug", id="word"),
+        pytest.param("SERVER_NAME", "demo", "demo", id="text"),
+        pytest.param("SERVER_NAME", '"demo"', "demo", id="quoted text"),
+        pytest.param("DEFAULT_SERVER", "null", "null", id="text that is a word of JSON"),
+        pytest.param("SERVER_NAME", "", "", id="empty"),
     ],
 )
-def test_environment_value_is_json_or_else_text(text: str, expected: Any) -> None:
+def test_environment_value_is_json_or_else_text(key: str, text: str, expected: Any) -> None:
     """`BIS_<KEY>` sets a top-level key."""
-    assert {"SERVER_NAME": expected} == environment_overrides({"BIS_SERVER_NAME": text})
+    assert {key: expected} == environment_overrides({f"BIS_{key}": text})
 
 
 def test_environment_of_others_is_ignored() -> None:
@@ -213,7 +212,6 @@ def test_environment_of_others_is_ignored() -> None:
     assert {} == environment_overrides(environment)
 
 
-@pytest.mark.xfail(strict=True, reason="a name that looks like a number is read as a number")
 def test_environment_text_of_digits_is_still_a_text() -> None:
     """`BIS_SERVER_NAME=2024` names the server 2024."""
     overrides = environment_overrides({"BIS_SERVER_NAME": "2024"})
@@ -255,8 +253,7 @@ def test_wrong_environment_value_is_a_config_error(monkeypatch: pytest.MonkeyPat
         pytest.param("STORE", {"API_KEY": "x", "URL": "y"}, {"API_KEY": "***", "URL": "y"},
                      id="nested"),
         pytest.param("SERVER_NAME", "x", "x", id="no secret"),
-        pytest.param("STORES", [{"API_KEY": "x"}], [{"API_KEY": "***"}], id="in a list",
-                     marks=pytest.mark.xfail(strict=True, reason="lists are not looked into")),
+        pytest.param("STORES", [{"API_KEY": "x"}], [{"API_KEY": "***"}], id="in a list"),
     ],
 )  # fmt: skip
 def test_value_is_masked_where_its_name_says_secret(key: str, value: Any, expected: Any) -> None:

@@ -1,0 +1,243 @@
+"""Write the reference pages that are made from code: settings and errors.
+
+python scripts/build_reference.py            write docs/reference/settings.md and errors.md
+python scripts/build_reference.py --check    write nothing; exit 1 when a page is not up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # a script's own folder is on the path, the checkout is not
+    sys.path.insert(0, str(ROOT))
+
+from basic_inference_server.core import errors  # noqa: E402 - after the path is set
+from basic_inference_server.core.errors import ServiceError  # noqa: E402
+from basic_inference_server.core.settings import (  # noqa: E402
+    ENVIRONMENT_PREFIX,
+    SECRET_WORDS,
+    EndpointSettings,
+    GatewaySettings,
+)
+
+REFERENCE = ROOT / "docs" / "reference"
+MADE = "<!-- Made by scripts/build_reference.py; change that or the code, then run it. -->"
+
+# What a key means. What it allows and its default come from the code.
+GATEWAY_MEANINGS = {
+    "SERVER_NAME": "Name of this gateway; `ps` shows it beside the gateway's processes.",
+    "DEFAULT_SERVER": "Checked and kept; no route of this release uses it.",
+    "NO_STARTUP_WAIT": "`true`: the port answers at once, and a request waits for its endpoint. "
+    "`false`: the port opens when every enabled endpoint is ready, in backoff or has failed.",
+    "CONFIG_ENDPOINTS": "The endpoints: signature to section, in the order in which they are shown "
+    "and get their ports.",
+    "GATEWAY_WORKERS": "Gateway processes; more than one helps where one is busy all the time.",
+    "MAX_BODY_BYTES": "Largest request body; a larger one is answered with 413.",
+    "GRACEFUL_TIMEOUT": "Seconds that requests in flight get to finish when something stops.",
+    "CORS_ORIGINS": "Origins whose pages may read answers of the data path; "
+    "`*` is all of them, `[]` none.",
+    "ADMIN_OPEN": "`true`: anyone who reaches the port may administer. Warned of at the start.",
+    "ADMIN_TRUST_LOOPBACK": "`true`: calls from this machine may administer without a token, "
+    "under [conditions](http.md#who-may-administer). "
+    "Set `false` behind a proxy on the same machine.",
+    "STATUS_OPEN": "`false`: `/list_servers`, `/system_status` and `/get_paths` are for "
+    "administrators only.",
+    "LOG_FORMAT": "`console` is for people, `json` is one object a line; "
+    "`auto` is `console` on a terminal and `json` elsewhere.",
+    "LOG_LEVEL": "The least severe level that is written.",
+}
+ENDPOINT_MEANINGS = {
+    "SERVER_CLASS": "File in the endpoints folder; the signature when not set. "
+    "Upper and lower case and underscores do not matter.",
+    "NR_WORKERS": "Worker processes; each one holds a loaded endpoint and runs one request at a "
+    "time. `/update_workers` changes it until the next start.",
+    "HOST": "Address of the server's own port. "
+    '`"NO_HOST"` makes the section a support process, which has no port.',
+    "PORT": "The server's own port; when not set, the first free one from 5003, or any free one "
+    "when the gateway itself was started with port 0.",
+    "DISABLED": "`true`: not started with the gateway; `/start_server` starts it.",
+    "DESCRIPTION": "Shown by `/list_servers`; the first line of the class's docstring when empty.",
+    "PING_INTERVAL": "Support processes only: seconds between two rounds.",
+    "TIMEOUT": "Seconds for one request. Its caller gets 504 then, and a worker that still "
+    "executes is ended and replaced.",
+    "LOAD_TIMEOUT": "Seconds for loading; a worker that takes longer is ended.",
+    "QUEUE_SIZE": "Requests that wait beyond those that execute; one more is answered with 503 "
+    "`overloaded`.",
+    "IDEMPOTENT": "`true`: a request whose worker died is sent once more. "
+    "When not set, the endpoint's own `_CONFIG` decides.",
+    "MAX_REQUESTS": "A worker leaves after about that many requests (10 % more or less, so that "
+    "not all leave together) and is replaced.",
+    "MAX_MEMORY_MB": "A worker whose resident memory is above it leaves after its request and is "
+    "replaced; looked at once a second.",
+    "ENV": "Environment variables of the server's processes, or of the support process.",
+}
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return a field's default as a reader of JSON writes it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "not set" if value is None else f"`{json.dumps(value)}`"
+
+
+def settings_table(model: type[BaseModel], meanings: dict[str, str]) -> Iterator[str]:
+    """Yield one table row for each key of `model`.
+
+    Raises:
+        ValueError: a key has no meaning here, or a meaning has no key.
+    """
+    fields = model.model_fields
+    odd = sorted(fields.keys() ^ meanings.keys())
+    if odd:
+        raise ValueError(f"scripts/build_reference.py: {', '.join(odd)}: key or meaning missing")
+    yield "| key | default | allowed | meaning |"
+    yield "| --- | --- | --- | --- |"
+    for name, field in fields.items():
+        yield f"| `{name}` | {default_of(field)} | {field.description} | {meanings[name]} |"
+
+
+def settings_page() -> str:
+    """Return docs/reference/settings.md."""
+    secret = ", ".join(f"`{word}`" for word in SECRET_WORDS)
+    lines = [
+        MADE,
+        "",
+        "# Settings",
+        "",
+        "`config_gateway.txt` is one JSON object; its keys are upper case.",
+        "The file is read once, when the gateway starts.",
+        "Everything that is wrong in it is printed, each with its path, the value and what is "
+        "allowed, and the process ends with exit code 78 before it starts anything.",
+        "`python run_gateway.py --check-config` does only that.",
+        "",
+        "A value comes from, the later the stronger: the default, the file, "
+        f"the environment variable `{ENVIRONMENT_PREFIX}<KEY>` (top level only; JSON or plain "
+        "text), `--set KEY=VALUE` on the command line.",
+        "The first log event, `settings`, shows each top-level value and where it came from.",
+        f"A key of your own whose name contains {secret} is shown as `***` there.",
+        "",
+        "## Top level",
+        "",
+        *settings_table(GatewaySettings, GATEWAY_MEANINGS),
+        "",
+        "## Endpoint section",
+        "",
+        *settings_table(EndpointSettings, ENDPOINT_MEANINGS),
+        "",
+        "Any other key is the endpoint's own configuration.",
+        "It is laid over the `_CONFIG` of the endpoint's file and read as "
+        "`self.config_data[KEY]` or `self.cfg_<key in lower case>`.",
+        "A key that looks like a misspelt one of these tables is refused: `did you mean …?`",
+        "",
+        "A signature is 1 to 128 letters, digits, `_`, `-` and `.`.",
+        "One that cannot be the name of a Python file, such as `demo-bis`, needs `SERVER_CLASS`.",
+        "",
+        "## Other environment variables",
+        "",
+        "| variable | meaning |",
+        "| --- | --- |",
+        "| `TZ` | time zone of `time` in answers and notifications; log lines are in UTC |",
+        "| `AID_APP_ID`, `AID_APP_DOCKER` | shown in the first line that `run_gateway.py` prints |",
+        "| `SHOW_PACKS` | `yes`: `run_gateway.py` prints what is installed |",
+        "| `NO_COLOR` | set to anything: no colours on a terminal |",
+        "",
+        "Unless they are set already, server and support processes get `OMP_NUM_THREADS`, "
+        "`OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS` and `NUMEXPR_NUM_THREADS` as 1, "
+        "`TOKENIZERS_PARALLELISM` as `false` and `ORT_DISABLE_TELEMETRY` as 1.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def error_classes() -> list[type[ServiceError]]:
+    """Return the errors that clients see, ordered by status and then as the code has them."""
+    found = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, ServiceError) and value is not ServiceError
+    ]
+    return sorted(found, key=lambda error: error.status)
+
+
+def errors_page() -> str:
+    """Return docs/reference/errors.md."""
+    rows = [
+        f"| {error.status} | `{error.code}` | {(error.__doc__ or '').splitlines()[0]} "
+        f"| {'yes' if error.retryable else 'no'} | {error.executed} |"
+        for error in error_classes()
+    ]
+    lines = [
+        MADE,
+        "",
+        "# Errors",
+        "",
+        "Every error is one JSON object, on every route and for every input.",
+        "",
+        "```json",
+        '{"ERROR": "There is no endpoint \'nope\'.", "code": "unknown_signature", '
+        '"request_id": "e05f72da9c2e-21",',
+        ' "retryable": false, "executed": "no", "time": "2026-11-21 05:34:14", "ver": "0.1.0",',
+        ' "available": ["dummy_model_demo1", "dummy_model_demo2", "sentiment", "get_sim"]}',
+        "```",
+        "",
+        "| field | meaning |",
+        "| --- | --- |",
+        "| `ERROR` | one sentence for a person |",
+        "| `code` | for a program; stable |",
+        "| `request_id` | the value of `X-Request-Id`; it is on the log lines of the request |",
+        "| `retryable` | whether sending the same request again can help |",
+        "| `executed` | whether endpoint code ran for it: `no`, `yes` or `unknown` |",
+        "| `time`, `ver` | local time, version of the application (`app_ver.py`) |",
+        "",
+        "Some errors add fields: `available` (names), `state` (of the server), `cause` (of a "
+        "worker's death), `retry_after_s`, `max_body_bytes`, `allowed` (methods).",
+        "",
+        "| status | `code` | when | `retryable` | `executed` |",
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        "An error whose body has `retry_after_s` has the header `Retry-After` with that number "
+        "of seconds.",
+        "503 from an endpoint route means that the request was not executed: "
+        "it is safe to send it again.",
+        "An `endpoint_error` shows the exception's class and message; "
+        "the traceback is in the log only.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Return every page that this program makes, by its path."""
+    return {
+        REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "errors.md": errors_page(),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the pages, or check them; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    arguments = parser.parse_args(argv)
+    stale = [
+        path
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path in stale:
+        if not arguments.check:
+            path.write_text(pages()[path], encoding="utf-8")
+        print(f"{path.relative_to(ROOT)}: {'not up to date' if arguments.check else 'written'}")
+    return 1 if stale and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Administration at the wrong moment: while requests wait, while a model loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from basic_inference_server.testing import RunningGateway
+from tests.functional.answers import check_error
+from tests.functional.endpoint_sources import GATED, GATED_LOAD
+from tests.functional.gateways import Gate
+from tests.support.eventually import eventually
+
+Launch = Callable[..., RunningGateway]
+
+LOADING = {"gated_load": GATED_LOAD}
+SOON_S = 3.0
+PATIENCE_S = 5.0
+SETTINGS: dict[str, Any] = {"NO_STARTUP_WAIT": True, "GRACEFUL_TIMEOUT": PATIENCE_S}
+HELD_UP = pytest.mark.xfail(
+    strict=True, reason="the gateway waits for the call, the call for a server nobody looks after"
+)
+
+
+def state_of(gateway: RunningGateway, signature: str) -> str:
+    """Return a server's state."""
+    state: str = gateway.servers()[signature]["state"]
+    return state
+
+
+@pytest.mark.xfail(strict=True, reason="they wait for their whole TIMEOUT and are answered 504")
+def test_requests_that_wait_when_their_server_is_stopped_are_told_so(
+    launch: Launch, tmp_path: Path
+) -> None:
+    """What executes is finished; what waits is answered or refused, and nothing hangs."""
+    gate = Gate(tmp_path)
+    gateway = launch({"gated": {"TIMEOUT": SOON_S}}, {"gated": GATED})
+    with ThreadPoolExecutor(3) as pool:
+        with gate.closed():
+            running = pool.submit(gateway.run, "gated", ID="running")
+            gate.wait_for("running")
+            waiting = pool.submit(gateway.run, "gated", ID="waiting")
+            eventually(lambda: gateway.servers()["gated"]["queue"] == 1)
+            stopping = pool.submit(gateway.post, "/kill_server", {"SIGNATURE": "gated"})
+            eventually(lambda: state_of(gateway, "gated") == "STOPPING")
+            check_error("not_ready", gateway.run("gated", ID="late"))
+        assert (200, 200) == (running.result().status_code, stopping.result().status_code)
+        if waiting.result().status_code != 200:
+            check_error("not_ready", waiting.result())
+
+
+@pytest.mark.xfail(strict=True, reason="a worker that loads is waited for, up to GRACEFUL_TIMEOUT")
+def test_server_that_loads_is_stopped_at_once(launch: Launch, tmp_path: Path) -> None:
+    """A worker that has not loaded yet has nothing to finish."""
+    with Gate(tmp_path).closed():
+        gateway = launch({"gated_load": {}}, LOADING, **SETTINGS)
+        eventually(lambda: state_of(gateway, "gated_load") == "LOADING")
+        answer = gateway.post("/kill_server", {"SIGNATURE": "gated_load"}, timeout_s=SOON_S)
+        assert {"gated_load": "STOPPED"} == answer.json()["STATES"]
+
+
+@pytest.mark.xfail(strict=True, reason="a worker that loads is waited for, up to GRACEFUL_TIMEOUT")
+def test_gateway_that_loads_is_stopped_at_once(launch: Launch, tmp_path: Path) -> None:
+    """SIGTERM in the middle of the start ends everything soon, with 0."""
+    with Gate(tmp_path).closed():
+        gateway = launch({"gated_load": {}}, LOADING, **SETTINGS)
+        eventually(lambda: state_of(gateway, "gated_load") == "LOADING")
+        gateway.process.terminate()
+        assert 0 == gateway.process.wait(SOON_S)
+
+
+def test_server_that_loads_is_scaled_when_it_has_loaded(launch: Launch, tmp_path: Path) -> None:
+    """A new number of workers is kept until it can be had, and outlives a restart."""
+    with ThreadPoolExecutor(1) as pool:
+        with Gate(tmp_path).closed():
+            gateway = launch({"gated_load": {}}, LOADING, **SETTINGS)
+            eventually(lambda: state_of(gateway, "gated_load") == "LOADING")
+            fields = {"SIGNATURE": "gated_load", "NR_WORKERS": 3}
+            scaled = gateway.post("/update_workers", fields)
+            assert (200, "LOADING") == (scaled.status_code, scaled.json()["STATE"])
+            starting = pool.submit(gateway.post, "/start_server", fields)
+        assert (200, "READY") == (starting.result().status_code, starting.result().json()["STATE"])
+    eventually(lambda: gateway.servers()["gated_load"]["ready_workers"] == 3)
+    restarted = gateway.post("/restart_server", {"SIGNATURE": "gated_load"})
+    assert (200, 3) == (restarted.status_code, restarted.json()["WORKERS"])
+
+
+def test_calls_for_one_server_at_once_end_in_one_state(launch: Launch, tmp_path: Path) -> None:
+    """Starts, stops and restarts from several places are all answered, and the server works."""
+    Gate(tmp_path)
+    gateway = launch({"gated": {"NR_WORKERS": 2}}, {"gated": GATED})
+    paths = ["/restart_server", "/kill_server", "/start_server", "/restart_server"] * 4
+    started_s = monotonic()
+    with ThreadPoolExecutor(len(paths)) as pool:
+        answers = list(
+            pool.map(lambda path: gateway.post(path, {"SIGNATURE": "gated"}).status_code, paths)
+        )
+    assert {200, 503} >= set(answers)
+    assert 20 > monotonic() - started_s
+    assert 200 == gateway.post("/start_server", {"SIGNATURE": "gated"}).status_code
+    assert 200 == gateway.run("gated", ID="afterwards").status_code
+    eventually(lambda: len(gateway.servers()["gated"]["worker_pids"]) == 2)
+
+
+@HELD_UP
+def test_gateway_is_stopped_while_a_stop_waits_for_its_server(
+    launch: Launch, tmp_path: Path
+) -> None:
+    """An administration call that is still waiting does not hold up the end."""
+    gate = Gate(tmp_path)
+    gateway = launch({"gated": {}}, {"gated": GATED}, GRACEFUL_TIMEOUT=PATIENCE_S)
+    with ThreadPoolExecutor(2) as pool:
+        with gate.closed():
+            running = pool.submit(gateway.run, "gated", ID="running")
+            gate.wait_for("running")
+            stopping = pool.submit(gateway.post, "/kill_server", {"SIGNATURE": "gated"})
+            eventually(lambda: state_of(gateway, "gated") == "STOPPING")
+            gateway.process.terminate()
+            eventually(lambda: any(event["event"] == "stopping" for event in gateway.events))
+        assert 200 == running.result().status_code
+        assert stopping.result().status_code in {200, 503}
+    assert 0 == gateway.process.wait(SOON_S)
+
+
+@HELD_UP
+def test_gateway_is_stopped_while_a_start_waits_for_its_server(
+    launch: Launch, tmp_path: Path
+) -> None:
+    """Nobody waits for a model to load only because somebody had asked for it."""
+    with ThreadPoolExecutor(1) as pool, Gate(tmp_path).closed():
+        gateway = launch({"gated_load": {}}, LOADING, **SETTINGS)
+        starting = pool.submit(gateway.post, "/start_server", {"SIGNATURE": "gated_load"})
+        eventually(lambda: state_of(gateway, "gated_load") == "LOADING")
+        gateway.process.terminate()
+        assert 0 == gateway.process.wait(SOON_S)
+        assert 503 == starting.result().status_code

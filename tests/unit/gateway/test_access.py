@@ -1,0 +1,277 @@
+"""Unit tests of who may administer: tokens, and the machine itself under conditions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from basic_inference_server.core.errors import Forbidden, ServiceError, Unauthorized
+from basic_inference_server.gateway.control_plane.access import (
+    AccessRules,
+    is_local_name,
+    is_loopback,
+    presented_token,
+)
+
+TOKEN = "bis_right"
+# What a command line on this machine sends.
+LOCAL = {
+    "REMOTE_ADDR": "127.0.0.1",
+    "HTTP_HOST": "127.0.0.1:5002",
+    "REQUEST_METHOD": "POST",
+    "CONTENT_TYPE": "application/json",
+}
+REMOTE = {**LOCAL, "REMOTE_ADDR": "192.0.2.7", "HTTP_HOST": "gateway.example:5002"}
+
+
+@pytest.fixture
+def token_path(tmp_path: Path) -> Path:
+    path = tmp_path / "admin_token"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+def rules(
+    token_path: Path,
+    *,
+    admin_open: bool = False,
+    trust_loopback: bool = True,
+    status_open: bool = True,
+) -> AccessRules:
+    return AccessRules(
+        str(token_path),
+        admin_open=admin_open,
+        trust_loopback=trust_loopback,
+        status_open=status_open,
+    )
+
+
+def refusal(access: AccessRules, environ: dict[str, str], *, changes: bool = True) -> ServiceError:
+    with pytest.raises((Unauthorized, Forbidden)) as caught:
+        access.require_administrator(environ, changes=changes)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0:0:0:0:0:0:0:1", True),
+        ("192.0.2.7", False),
+        ("10.0.0.1", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("::ffff:192.0.2.7", False),
+        ("fe80::1%eth0", False),
+        ("", False),
+        ("localhost", False),
+        ("127.0.0.1.evil.example", False),
+        ("127.1", False),
+        ("2130706433", False),
+    ],
+)
+def test_loopback_address_is_recognised(address: str, expected: bool) -> None:
+    """IPv4, IPv6, and IPv4 as IPv6 shows it; nothing else."""
+    assert expected is is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("localhost:5002", True),
+        ("LOCALHOST:5002", True),
+        ("demo.localhost", True),
+        ("127.0.0.1:5002", True),
+        ("[::1]:5002", True),
+        ("", False),
+        ("evil.example", False),
+        ("evil.example:5002", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("notlocalhost", False),
+        ("192.0.2.7", False),
+        ("0.0.0.0:5002", False),
+        ("[::1", False),
+        ("\x00", False),
+    ],
+)
+def test_local_host_name_is_recognised(host: str, expected: bool) -> None:
+    """A name that somebody else's DNS can point at this machine is not local."""
+    assert expected is is_local_name(host)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer   abc  ", "abc"),
+        ("BackendAI abc", "abc"),
+        ("Bearer", ""),
+        ("Basic abc", None),
+        ("abc", None),
+        ("", None),
+    ],
+)
+def test_token_is_taken_from_schemes_of_ours(header: str, expected: str | None) -> None:
+    """`Bearer` and the seeds' `BackendAI`, in any case."""
+    assert expected == presented_token(header)
+
+
+@pytest.mark.parametrize("environ", [LOCAL, REMOTE], ids=["local", "remote"])
+@pytest.mark.parametrize("scheme", ["Bearer", "BackendAI", "bearer"])
+def test_right_token_opens_from_anywhere(
+    token_path: Path, environ: dict[str, str], scheme: str
+) -> None:
+    """Whoever has the token administers, through a proxy and from a browser too."""
+    hindered = {
+        **environ, "HTTP_X_FORWARDED_FOR": "192.0.2.7", "HTTP_ORIGIN": "https://evil.example",
+        "CONTENT_TYPE": "text/plain", "HTTP_AUTHORIZATION": f"{scheme} {TOKEN}",
+    }  # fmt: skip
+    rules(token_path).require_administrator(hindered, changes=True)
+
+
+@pytest.mark.parametrize("environ", [LOCAL, REMOTE], ids=["local", "remote"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}",
+        f"Basic {TOKEN}", TOKEN, "Bearer \xe9", "Bearer \xff" * 1000, "Bearer \udcff",
+        f"Bearer {TOKEN} {TOKEN}", f"Bearer {TOKEN.upper()}",
+    ],
+)  # fmt: skip
+def test_wrong_token_is_refused_even_from_this_machine(
+    token_path: Path, environ: dict[str, str], header: str
+) -> None:
+    """All wrong tokens get one and the same answer, whatever bytes they are made of."""
+    error = refusal(rules(token_path), {**environ, "HTTP_AUTHORIZATION": header})
+    assert (401, "The token is not valid; send Authorization: Bearer <token>.") == (
+        error.status, error.message,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [None, "", "\n", "  \n"])
+def test_no_token_is_right_when_there_is_none(tmp_path: Path, content: str | None) -> None:
+    """A missing or empty file opens nothing, not even to an empty token."""
+    path = tmp_path / "admin_token"
+    if content is not None:
+        path.write_text(content)
+    for header in ("Bearer", "Bearer x"):
+        error = refusal(rules(path), {**LOCAL, "HTTP_AUTHORIZATION": header})
+        assert 401 == error.status
+
+
+def test_changed_token_counts_at_once(token_path: Path) -> None:
+    """A token that was given away is replaced without a restart."""
+    access = rules(token_path)
+    access.require_administrator({**REMOTE, "HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}, changes=True)
+    token_path.write_text("bis_new")
+    assert 401 == refusal(access, {**REMOTE, "HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}).status
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("127.0.0.1", "127.0.0.1:5002"),
+        ("127.0.0.1", "localhost:5002"),
+        ("::1", "[::1]:5002"),
+        ("::ffff:127.0.0.1", "localhost"),
+    ],
+)
+def test_call_from_this_machine_needs_no_token(token_path: Path, address: str, host: str) -> None:
+    """A command line beside the gateway just works."""
+    environ = {**LOCAL, "REMOTE_ADDR": address, "HTTP_HOST": host}
+    rules(token_path).require_administrator(environ, changes=True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        pytest.param({"REMOTE_ADDR": "192.0.2.7"}, "Administration from here needs a token",
+                     id="another machine"),
+        pytest.param({"REMOTE_ADDR": ""}, "Administration from here needs a token",
+                     id="unknown address"),
+        pytest.param({"HTTP_X_FORWARDED_FOR": "127.0.0.1"}, "The call was forwarded "
+                     "(X-Forwarded-For)", id="behind a proxy"),
+        pytest.param({"HTTP_FORWARDED": "for=127.0.0.1"}, "The call was forwarded (Forwarded)",
+                     id="standard header"),
+        pytest.param({"HTTP_X_REAL_IP": ""}, "The call was forwarded (X-Real-Ip)",
+                     id="empty header"),
+        pytest.param({"HTTP_X_FORWARDED_HOST": "a"}, "The call was forwarded", id="host"),
+        pytest.param({"HTTP_X_FORWARDED_PROTO": "https"}, "The call was forwarded", id="proto"),
+        pytest.param({"HTTP_VIA": "1.1 proxy"}, "The call was forwarded (Via)", id="via"),
+        pytest.param({"HTTP_HOST": "evil.example:5002"}, "Host does not name this machine",
+                     id="rebound name"),
+        pytest.param({"HTTP_HOST": ""}, "Host does not name this machine", id="no host"),
+        pytest.param({"HTTP_ORIGIN": "https://evil.example"}, "Origin is another site",
+                     id="another site"),
+        pytest.param({"HTTP_ORIGIN": "null"}, "Origin is another site", id="opaque origin"),
+        pytest.param({"HTTP_ORIGIN": "http://127.0.0.1:8080"}, "Origin is another site",
+                     id="another port"),
+        pytest.param({"CONTENT_TYPE": "text/plain"}, "Without a token this has to be a POST",
+                     id="what a page may send"),
+        pytest.param({"CONTENT_TYPE": "application/x-www-form-urlencoded"},
+                     "Without a token this has to be a POST", id="form"),
+        pytest.param({"CONTENT_TYPE": ""}, "Without a token this has to be a POST", id="no type"),
+        pytest.param({"REQUEST_METHOD": "GET"}, "Without a token this has to be a POST", id="GET"),
+    ],
+)  # fmt: skip
+def test_call_that_a_browser_or_a_proxy_could_make_needs_a_token(
+    token_path: Path, changed: dict[str, str], reason: str
+) -> None:
+    """An address alone proves nothing."""
+    error = refusal(rules(token_path), {**LOCAL, **changed})
+    assert (403, reason) == (error.status, error.message[: len(reason)])
+
+
+def test_page_of_the_gateway_itself_may_administer(token_path: Path) -> None:
+    """The dashboard's own origin is no foreign one."""
+    environ = {**LOCAL, "HTTP_HOST": "localhost:5002", "HTTP_ORIGIN": "http://localhost:5002"}
+    rules(token_path).require_administrator(environ, changes=True)
+
+
+def test_json_with_parameters_is_json(token_path: Path) -> None:
+    """A charset changes nothing."""
+    environ = {**LOCAL, "CONTENT_TYPE": "Application/JSON; charset=utf-8"}
+    rules(token_path).require_administrator(environ, changes=True)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_call_that_changes_nothing_needs_no_json(token_path: Path, method: str) -> None:
+    """Reading what is administration works with a browser's address line."""
+    environ = {**LOCAL, "REQUEST_METHOD": method, "CONTENT_TYPE": ""}
+    rules(token_path).require_administrator(environ, changes=False)
+    environ["HTTP_ORIGIN"] = "https://evil.example"
+    assert 403 == refusal(rules(token_path), environ, changes=False).status
+
+
+def test_untrusted_loopback_needs_a_token(token_path: Path) -> None:
+    """Behind a proxy on the same machine everybody comes from here."""
+    access = rules(token_path, trust_loopback=False)
+    assert 403 == refusal(access, LOCAL).status
+    access.require_administrator({**LOCAL, "HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}, changes=True)
+
+
+def test_open_administration_lets_anybody_in(token_path: Path) -> None:
+    """The seeds' behaviour, for who asks for it."""
+    access = rules(token_path, admin_open=True)
+    access.require_administrator(
+        {**REMOTE, "HTTP_ORIGIN": "https://evil.example", "HTTP_AUTHORIZATION": "Bearer wrong"},
+        changes=True,
+    )
+
+
+def test_anybody_reads_the_status_unless_it_is_closed(token_path: Path) -> None:
+    """A closed status is for administrators, from this machine without a token."""
+    environ = {**REMOTE, "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": "Bearer wrong"}
+    rules(token_path).require_reader(environ)
+    closed = rules(token_path, status_open=False)
+    with pytest.raises(Unauthorized):
+        closed.require_reader(environ)
+    with pytest.raises(Forbidden):
+        closed.require_reader({**REMOTE, "REQUEST_METHOD": "GET"})
+    closed.require_reader({**LOCAL, "REQUEST_METHOD": "GET", "CONTENT_TYPE": ""})

@@ -1,0 +1,189 @@
+"""Unit tests of finding workers that are hung, silent or loading for too long."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from basic_inference_server.core.clock import NS_PER_S
+from basic_inference_server.core.logs import Event, EventLog
+from basic_inference_server.core.scoreboard import ServerScoreboard, Slot, WorkerState
+from basic_inference_server.supervision.generation import Generation
+from basic_inference_server.supervision.worker_watch import WorkerWatch
+from tests.support.manual_clock import ManualClock
+
+ABRT, KILL, TERM = signal.SIGABRT, signal.SIGKILL, signal.SIGTERM
+
+
+class FakeGeneration:
+    """Keeps the signals that a generation would have sent."""
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+        self.sent: list[tuple[int, signal.Signals]] = []
+
+    def signal_worker(self, pid: int, number: signal.Signals) -> None:
+        self.sent.append((pid, number))
+
+
+class Watched:
+    """A watch over a scoreboard, in time that a test moves."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.board = ServerScoreboard.create("test")
+        self.said: list[Event] = []
+        self.watch = WorkerWatch(self.board, 120.0, EventLog(self.said.append))
+        self.generation = FakeGeneration()
+
+    def add(self, pid: int, state: WorkerState = WorkerState.IDLE, generation: int = 1) -> Slot:
+        slot = self.board.slot(self.board.free_slot(generation))
+        slot.occupy(pid, generation, self.now_ns)
+        slot.set_state(state, self.now_ns)
+        return slot
+
+    @property
+    def now_ns(self) -> int:
+        return int(self.clock.now_s * NS_PER_S)
+
+    def begin(self, slot: Slot, timeout_s: float = 30.0) -> None:
+        slot.begin(self.now_ns, self.now_ns + int(timeout_s * NS_PER_S))
+
+    def signals_after(self, seconds: float) -> list[tuple[int, signal.Signals]]:
+        self.clock.advance(seconds)
+        self.generation.sent.clear()
+        self.watch.check(cast("Generation", self.generation), self.clock.now_s)
+        return self.generation.sent
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    clock = ManualClock()
+    monkeypatch.setattr(
+        "basic_inference_server.supervision.worker_watch.monotonic_ns",
+        lambda: int(clock.now_s * NS_PER_S),
+    )
+    made = Watched(clock)
+    yield made
+    os.close(made.board.fd)
+
+
+def test_busy_worker_within_its_deadline_is_left_alone(watched: Watched) -> None:
+    """A slow request is no hang until its time is up."""
+    watched.begin(watched.add(42))
+    assert [] == watched.signals_after(29.9)
+    assert [] == watched.signals_after(0.15)
+    assert [] == watched.said
+
+
+def test_hung_worker_shows_its_stacks_and_is_then_killed(watched: Watched) -> None:
+    """First SIGABRT, once; a second later SIGKILL, until it is gone."""
+    watched.begin(watched.add(42))
+    assert [(42, ABRT)] == watched.signals_after(30.2)
+    assert [] == watched.signals_after(0.5)
+    assert [(42, KILL)] == watched.signals_after(0.5)
+    assert [(42, KILL)] == watched.signals_after(0.1)
+    (event,) = watched.said
+    assert ("worker_hung", "error", 42, 0) == (
+        event["event"], event["level"], event["pid"], event["worker_id"],
+    )  # fmt: skip
+    assert "hang: one request took 30.2 s, longer than TIMEOUT" == event["why"]
+
+
+def test_cause_of_a_death_is_given_once(watched: Watched) -> None:
+    """Who was killed for a hang is not reported as an unexplained SIGKILL."""
+    watched.begin(watched.add(42), timeout_s=5)
+    watched.signals_after(6)
+    assert "hang: one request took 6.0 s, longer than TIMEOUT" == watched.watch.cause_of(42)
+    assert None is watched.watch.cause_of(42)
+    assert None is watched.watch.cause_of(43)
+
+
+def test_worker_that_loads_too_long_is_ended(watched: Watched) -> None:
+    """`LOAD_TIMEOUT` counts from the beginning of the load."""
+    watched.add(42, WorkerState.LOADING)
+    assert [] == watched.signals_after(119.9)
+    assert [(42, ABRT)] == watched.signals_after(0.2)
+    assert "it did not load within LOAD_TIMEOUT (120 s)" == watched.said[0]["why"]
+
+
+def test_silent_idle_worker_is_ended(watched: Watched) -> None:
+    """A stopped process beats no more, while one that beats is fine for ever."""
+    slot = watched.add(42)
+    watched.add(43)
+    for _ in range(10):
+        slot.beat(watched.now_ns)
+        assert [] == watched.signals_after(1)
+    slot.beat(watched.now_ns)
+    assert [(43, ABRT)] == watched.signals_after(0.1)
+    assert (43, 1) == (watched.said[0]["pid"], watched.said[0]["worker_id"])
+
+
+def test_parked_worker_may_try_again(watched: Watched) -> None:
+    """A worker that could not load beside others that serve is ended after a moment, quietly."""
+    watched.add(42, WorkerState.PARKED)
+    assert [] == watched.signals_after(0.9)
+    assert [(42, TERM)] == watched.signals_after(0.2)
+    assert [] == watched.said
+
+
+def test_other_generation_is_none_of_its_business(watched: Watched) -> None:
+    """While one generation replaces another, each is watched as itself."""
+    watched.begin(watched.add(42, generation=2), timeout_s=1)
+    assert [] == watched.signals_after(60)
+    watched.generation.number = 2
+    assert [(42, ABRT)] == watched.signals_after(0)
+
+
+def test_slot_without_a_process_yet_is_left_alone(watched: Watched) -> None:
+    """Between the choice of a slot and the fork there is nobody to signal."""
+    watched.begin(watched.add(0), timeout_s=1)
+    assert [] == watched.signals_after(60)
+
+
+def test_each_broken_worker_is_ended_by_itself(watched: Watched) -> None:
+    """One hung worker does not cost its neighbours."""
+    hung, fine = watched.add(42), watched.add(43)
+    watched.begin(hung, timeout_s=1)
+    watched.begin(fine, timeout_s=60)
+    assert [(42, ABRT)] == watched.signals_after(2)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (WorkerState.IDLE, True),
+        (WorkerState.STARTING, False),
+        (WorkerState.LOADING, False),
+        (WorkerState.PARKED, False),
+    ],
+)
+def test_health_is_one_worker_that_can_answer(
+    watched: Watched,
+    state: WorkerState,
+    expected: bool,
+) -> None:
+    """Idle and alive is healthy; on its way up is not yet."""
+    watched.add(42, state)
+    assert expected is watched.watch.is_healthy(watched.board.occupied())
+
+
+def test_busy_server_is_healthy_until_all_its_workers_hang(watched: Watched) -> None:
+    """A ping never queues behind inference, so a busy worker is a healthy one."""
+    first, second = watched.add(42), watched.add(43)
+    watched.begin(first, timeout_s=1)
+    watched.begin(second, timeout_s=10)
+    healths = []
+    for seconds in (0.5, 5, 10):
+        watched.clock.advance(seconds)
+        healths.append(watched.watch.is_healthy(watched.board.occupied()))
+    assert [True, True, False] == healths
+
+
+def test_server_without_workers_is_not_healthy(watched: Watched) -> None:
+    """Nobody is there to answer."""
+    assert not watched.watch.is_healthy([])
