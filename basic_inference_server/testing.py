@@ -148,7 +148,7 @@ class RunningGateway:
         announcement = self.base_folder / "_cache" / "run" / "gateway.json"
         pause = threading.Event()
         deadline_s = monotonic_s() + timeout_s
-        while not announcement.exists():
+        while not (where := self._announced(announcement)):
             if self.process.poll() is not None:
                 self._reader.join(5)
                 raise RuntimeError(
@@ -157,8 +157,15 @@ class RunningGateway:
             if monotonic_s() > deadline_s:
                 raise RuntimeError(f"the gateway is not open after {timeout_s} s:\n{self.output}")
             pause.wait(POLL_S)
-        where = json.loads(announcement.read_text())
         self.port, self.server_ports = where["port"], where["servers"]
+
+    def _announced(self, announcement: Path) -> dict[str, Any]:
+        """Return what this process has announced; another one's announcement does not count."""
+        try:
+            where: dict[str, Any] = json.loads(announcement.read_text())
+        except (OSError, ValueError):
+            return {}
+        return where if where["pid"] == self.process.pid else {}
 
     def run(self, signature: str, timeout_s: float = 30.0, **fields: Any) -> requests.Response:
         """Send `POST /run` for an endpoint."""
@@ -213,7 +220,6 @@ def start_gateway(
         command: what to run instead, such as a `run_gateway.py`.
     """
     folder = Path(base_folder).resolve()
-    (folder / "_cache" / "run" / "gateway.json").unlink(missing_ok=True)
     if command is None:
         command = [sys.executable, "-m", "basic_inference_server", "run", "--host", "127.0.0.1",
                    "--port", "0", *arguments]  # fmt: skip

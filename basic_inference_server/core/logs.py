@@ -181,6 +181,12 @@ class OutputRecorder:
             self._partial = ""
         return len(text)
 
+    def end_line(self) -> None:
+        """Record what was written without a line end."""
+        if self._partial:
+            partial, self._partial = self._partial, ""
+            self._record(partial)
+
     def _record(self, line: str) -> None:
         if line.strip():
             self._log.info("output", stream=self._stream, message=line)

@@ -52,8 +52,8 @@ class GatewayArbiter(PreforkArbiter):
         self._index_of[pid] = index
         return pid
 
-    def on_worker_exit(self, pid: int, status: int) -> None:
+    def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Free the number and say that the process has ended."""
         self._index_of.pop(pid, None)
-        exit_code = os.waitstatus_to_exitcode(status)
+        exit_code = 0 if was_asked else os.waitstatus_to_exitcode(status)
         self._application.announcer.announce("worker_exit", pid=pid, exit_code=exit_code)

@@ -65,8 +65,9 @@ class Counters:
                 words[EXPIRED] += 1
         elapsed_us = elapsed_ns // 1000
         words[FIRST_BUCKET + bisect_left(LATENCY_BOUNDS_US, elapsed_us)] += 1
-        mean_s = self._mean_s.get(cell, 0.0)
-        self._mean_s[cell] = mean_s + SMOOTHING * (elapsed_ns / 1e9 - mean_s)
+        elapsed_s = elapsed_ns / 1e9
+        mean_s = self._mean_s.get(cell, elapsed_s)
+        self._mean_s[cell] = mean_s + SMOOTHING * (elapsed_s - mean_s)
 
     def expected_wait_s(self, cell: int, workers: int) -> int:
         """Return in how many seconds about half of a full queue has been worked off."""

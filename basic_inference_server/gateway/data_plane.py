@@ -26,6 +26,7 @@ from basic_inference_server.core.topology import (
     WAITING_STATES,
     Route,
     RoutingTable,
+    ServerState,
 )
 from basic_inference_server.gateway.cors import CorsPolicy
 from basic_inference_server.gateway.counters import Counters
@@ -142,19 +143,35 @@ class DataPlane:
 
     def take_table(self, table: RoutingTable) -> None:
         """Route by a new table; end the wait for endpoints that could not be started."""
-        self.table = table
+        before, self.table = self.table, table
+        for now in table.routes.values():
+            old = before.routes.get(now.signature)
+            was_stopping = old is not None and old.state is ServerState.STOPPING
+            if was_stopping and now.state is ServerState.STOPPED:
+                self._refuse_queued(now)
         for signature in list(self._patient):
             route = table.routes.get(signature)
             if route is not None and route.state in WAITING_STATES:
                 continue
             waiting = self._patient.pop(signature)
-            if route is None or route.state in SERVING_STATES:
-                continue  # they are being served now
-            for dispatch in waiting:
-                try:
-                    self._require_patience_pays(route)
-                except ServiceError as error:
-                    dispatch.give_up(error)
+            if route is not None and route.state not in SERVING_STATES:
+                self._end_waiting(route, waiting)
+
+    def _refuse_queued(self, route: Route) -> None:
+        """No process of the server is left: what is still in its queue will not be executed."""
+        queued = [
+            one
+            for one in self.hub.listeners()
+            if isinstance(one, Dispatch) and one.signature == route.signature
+        ]
+        self._end_waiting(route, queued)
+
+    def _end_waiting(self, route: Route, waiting: list[Dispatch]) -> None:
+        for dispatch in waiting:
+            try:
+                self._require_patience_pays(route)
+            except ServiceError as error:
+                dispatch.give_up(error)
 
     def _require_patience_pays(self, route: Route) -> None:
         """Let a request wait for an endpoint that is on its way up, and no other.

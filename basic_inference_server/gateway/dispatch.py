@@ -76,6 +76,11 @@ class Dispatch:
             self._plane.count_abandoned(self._route)
 
     @property
+    def signature(self) -> str:
+        """Whom the request is for."""
+        return self._route.signature
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the request still waits for its answer."""
         return self._call is not None

@@ -69,6 +69,8 @@ class Exchange:
     ) -> None:
         self.connection = connection
         self.method = method
+        if target[:1] not in {b"/", b"*"}:
+            target = _origin_form(target)
         path, _, self.query = target.partition(b"?")
         self.path = path if b"%" not in path else unquote(path.decode("ascii")).encode()
         self.headers = headers
@@ -103,6 +105,18 @@ class Exchange:
         """Send the error as JSON, with the headers that its kind asks for."""
         body = render_error(error, self.request_id.decode("ascii"), version)
         self.answer(error.status, body, JSON, extra_headers + _headers_of(error))
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Return path and query of an absolute target (RFC 9112, section 3.2.2)."""
+    if target[:8].lower().startswith((b"http://", b"https://")):
+        authority_and_rest = target.partition(b"://")[2]
+        for index, byte in enumerate(authority_and_rest):
+            if byte in b"/?":
+                rest = authority_and_rest[index:]
+                return rest if rest[:1] == b"/" else b"/" + rest
+        return b"/"
+    return target
 
 
 def _headers_of(error: ServiceError) -> bytes:

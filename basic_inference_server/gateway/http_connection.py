@@ -72,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
         "_idle_until_s",
         "_in_head",
         "_limits",
+        "_method",
         "_parser",
         "_refused",
         "_target",
@@ -94,6 +95,7 @@ class HttpConnection(asyncio.Protocol):
         self._deadline_s: float | None = None
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.client = ""
+        self._method = b""
         self._reset()
 
     def _reset(self) -> None:
@@ -135,8 +137,8 @@ class HttpConnection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refused = True  # served as plain HTTP/1.1; what follows is not parsed
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, ServiceError):
@@ -165,6 +167,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect one header; one that must not be repeated is refused when it is."""
+        if not self._in_head:
+            return  # a trailer: nothing that comes after the body may pass as a header
         name = name.lower()
         if name in self._headers and name in _ONLY_ONCE:
             raise BadRequest(f"The header {name.decode('latin-1')!r} is there more than once.")
@@ -194,7 +198,8 @@ class HttpConnection(asyncio.Protocol):
                 raise self._too_large()
         allowance_s = BODY_TIMEOUT_S + self._expected / MIN_BODY_BYTES_PER_S
         self._deadline_s = monotonic_s() + allowance_s
-        if headers.get(b"expect", b"").lower() == b"100-continue" and not self._exchange:
+        expects = headers.get(b"expect", b"").lower() == b"100-continue"
+        if expects and not self._exchange and self._parser.get_http_version() != "1.0":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -209,8 +214,31 @@ class HttpConnection(asyncio.Protocol):
         if len(self._body) > self._limits.max_body_bytes:
             raise self._too_large()
 
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Serve a request that offers another protocol as plain HTTP/1.1 (RFC 9110, 7.8).
+
+        The parser stops at the end of such a head, so a body after it is read by a fresh parser
+        that is shown the same head without the offer.
+        """
+        if self._exchange is not None or not self._target:
+            self._refused = True  # it had no body and is being answered; nothing may follow
+            return
+        head = [b"%b %b HTTP/1.1\r\nconnection: close\r\n" % (self._method, self._target)]
+        head += [
+            b"%b: %b\r\n" % (name, value)
+            for name, value in self._headers.items()
+            if name not in {b"connection", b"upgrade", b"expect", b"http2-settings"}
+        ]
+        self._parser = httptools.HttpRequestParser(self)
+        self._reset()
+        self.data_received(b"".join([*head, b"\r\n", rest]))
+
     def on_message_complete(self) -> None:
         """Hand the request over, or queue it behind the one before (pipelining)."""
+        has_body = self._expected or b"transfer-encoding" in self._headers
+        if self._parser.should_upgrade() and has_body and not self._body:
+            self._method = self._parser.get_method()
+            return  # `_decline_upgrade` reads the body
         exchange = Exchange(
             self,
             self._parser.get_method(),
@@ -232,6 +260,10 @@ class HttpConnection(asyncio.Protocol):
     def _start(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._limits.handle(exchange, self.bound_signature)
+
+    def _start_if_current(self, exchange: Exchange) -> None:
+        if self._exchange is exchange:  # the client has not left in the meantime
+            self._start(exchange)
 
     def respond(self, exchange: Exchange, head: bytes, body: bytes | memoryview) -> None:
         """Write the answer to the current request, then start the next one."""
@@ -255,7 +287,9 @@ class HttpConnection(asyncio.Protocol):
             following = self._waiting.popleft()
             if not self._waiting:
                 self.transport.resume_reading()
-            self._start(following)
+            # Not from here: a thousand pipelined requests would be a thousand calls deep.
+            self._exchange = following
+            asyncio.get_running_loop().call_soon(self._start_if_current, following)
         elif self._in_head:
             is_idle = not self._target
             self._deadline_s = monotonic_s() + (IDLE_TIMEOUT_S if is_idle else HEAD_TIMEOUT_S)

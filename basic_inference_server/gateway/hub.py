@@ -200,6 +200,10 @@ class Hub:
         if self._sweeping:
             self._loop.call_later(SWEEP_S, self._sweep)
 
+    def listeners(self) -> list[Listener]:
+        """Return who waits for a reply."""
+        return [call.listener for call in self._calls.values()]
+
     def end_all(self) -> None:
         """Tell every caller that its time is up; used when the gateway has to stop now."""
         for call in list(self._calls.values()):

@@ -28,7 +28,8 @@ def signature_of(body: bytes | bytearray) -> str:
             raise MissingSignature("SIGNATURE must be a string.") from error
         raise BadJson(f"The body must be a JSON object: {error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadJson(f"The body is not valid JSON: {error}.") from error
+        where = "" if "byte" in str(error) else f" (byte {len(body)})"
+        raise BadJson(f"The body is not valid JSON: {error}{where}.") from error
     except RecursionError as error:
         raise BadJson("The body is not valid JSON: it is nested too deeply.") from error
     if signature is msgspec.UNSET:

@@ -51,8 +51,8 @@ class PreforkArbiter(Arbiter):
         self.systemd = True
         self._asked_to_leave: set[int] = set()
 
-    def on_worker_exit(self, pid: int, status: int) -> None:
-        """Take note of an ended worker and its `waitpid` status."""
+    def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
+        """Take note of an ended worker, its `waitpid` status, and whether it was asked to leave."""
 
     def spawn_workers(self) -> None:
         """Fork what is missing, at once: gunicorn's pauses only delay the start."""
@@ -71,8 +71,9 @@ class PreforkArbiter(Arbiter):
             worker = self.WORKERS.pop(pid, None)
             if worker is not None:
                 worker.tmp.close()
+                was_asked = pid in self._asked_to_leave
                 self._asked_to_leave.discard(pid)
-                self.on_worker_exit(pid, status)
+                self.on_worker_exit(pid, status, was_asked=was_asked)
 
     def kill_worker(self, pid: int, sig: int) -> None:
         """Signal a worker, and ask it only once to leave.

@@ -80,14 +80,14 @@ class ServerArbiter(PreforkArbiter):
 
     handle_ttou = handle_ttin
 
-    def on_worker_exit(self, pid: int, status: int) -> None:
+    def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Free the slot, announce the death with its cause, slow down a crash loop."""
         index = self._slots.pop(pid)
         scoreboard = self._application.scoreboard
         reading = scoreboard.read(index)
         scoreboard.slot(index).release()
         had_loaded = reading.state not in UNLOADED_STATES
-        if had_loaded:
+        if had_loaded or was_asked:
             self._failed_boots = 0
         else:
             self._failed_boots += 1
@@ -100,5 +100,5 @@ class ServerArbiter(PreforkArbiter):
             cause=describe_exit(status),
             had_loaded=had_loaded,
             was_busy=reading.state is WorkerState.BUSY,
-            is_clean=status == 0,
+            is_clean=was_asked or status == 0,
         )

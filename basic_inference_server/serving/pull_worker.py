@@ -88,6 +88,8 @@ class PullWorker(Worker):
         sys.stdout = OutputRecorder(self.events, "stdout")
         sys.stderr = OutputRecorder(self.events, "stderr")
         route_library_logging(self.events)
+        # Whoever is asked to leave while it loads has nothing to finish and leaves at once.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.slot.set_state(WorkerState.LOADING, monotonic_ns())
         self.announcer.announce("loading", worker_id=self.worker_id, pid=os.getpid())
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -96,6 +98,7 @@ class PullWorker(Worker):
         except EndpointLoadError as error:
             self._park(error)
             return
+        signal.signal(signal.SIGTERM, self.handle_exit)
         gc.collect()
         gc.freeze()
         self.slot.set_state(WorkerState.IDLE, monotonic_ns())

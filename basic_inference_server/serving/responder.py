@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 from basic_inference_server._version import LIB_VER
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import EndpointError, ServiceError
-from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.logs import EventLog, OutputRecorder
 from basic_inference_server.core.scoreboard import Slot
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.wire.error_body import render_error
@@ -25,6 +26,13 @@ from basic_inference_server.worker.flask_worker import FlaskWorker
 JSON = b"application/json"
 
 
+def end_output_lines() -> None:
+    """Show what a request printed without a line end as its own, not as the next one's."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, OutputRecorder):
+            stream.end_line()
+
+
 class Responder:
     """Executes requests for one worker, keeping its scoreboard slot true."""
 
@@ -32,7 +40,7 @@ class Responder:
         self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
     ) -> None:
         metadata = {"ver": spec.app_version, "ver_lib": LIB_VER}
-        self._executor = Executor(endpoint, metadata)
+        self._executor = Executor(endpoint, metadata, end_output_lines)
         self._version = spec.app_version
         self._timeout_ns = int(spec.timeout_s * NS_PER_S)
         self._slot = slot

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from basic_inference_server.core.errors import NotReady, UnknownSignature
+from basic_inference_server.core.errors import NotReady, ShuttingDown, UnknownSignature
 from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.lifecycle import RESTING_STATES
 from basic_inference_server.supervision.reports import describe_program, describe_server
@@ -74,9 +75,7 @@ class Commands:
             return {"SIGNATURE": program.name, "STATE": program.state.value}
         server = self._server(message)
         server.start(self._why(message, "a start"))
-        await server.keeper.wait_until(
-            lambda: server.state in SERVING_STATES | RESTING_STATES, ANSWER_WITHIN_S
-        )
+        await self._wait(server, lambda: server.state in SERVING_STATES | RESTING_STATES)
         return self._outcome(server)
 
     async def restart_server(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -98,6 +97,19 @@ class Commands:
                 retryable_after_fix=True,
             )
         return self._outcome(server)
+
+    async def _wait(self, server: Server, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds or its time is over.
+
+        Raises:
+            ShuttingDown: the gateway stops first.
+        """
+        supervisor = self._supervisor
+        await server.keeper.wait_until(
+            lambda: condition() or supervisor.is_stopping, ANSWER_WITHIN_S
+        )
+        if supervisor.is_stopping and not condition():
+            raise ShuttingDown(f"The gateway is going down; {server.signature} was left alone.")
 
     def _outcome(self, server: Server) -> dict[str, Any]:
         life = server.keeper.life
@@ -127,13 +139,7 @@ class Commands:
         for server in servers:
             server.stop(why)
         await asyncio.gather(
-            *(
-                server.keeper.wait_until(
-                    lambda server=server: server.state in RESTING_STATES,  # type: ignore[misc]
-                    ANSWER_WITHIN_S,
-                )
-                for server in servers
-            )
+            *(self._wait(server, partial(_is_at_rest, server)) for server in servers)
         )
         return {"STATES": {server.signature: server.state.value for server in servers}}
 
@@ -143,9 +149,9 @@ class Commands:
         count = message["count"]
         server.scale(count)
         if server.state in SERVING_STATES:
-            await server.keeper.wait_until(
+            await self._wait(
+                server,
                 lambda: server.ready_workers == count or server.state not in SERVING_STATES,
-                ANSWER_WITHIN_S,
             )
         return {
             "SIGNATURE": server.signature,
@@ -182,3 +188,7 @@ class Commands:
         """Stop everything, after this answer has gone out."""
         self._supervisor.request_stop("/shutdown", delay_s=0.1)
         return {"SHUTDOWN": True}
+
+
+def _is_at_rest(server: Server) -> bool:
+    return server.state in RESTING_STATES

@@ -114,7 +114,13 @@ class EventStore:
                 )
             )
         )
+        self._thread.submit(self._close)
         self._thread.shutdown(wait=True)
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def record_state(self, server: str, state: str, why: str, error: str | None) -> None:
         """Record a state change."""
@@ -168,7 +174,7 @@ class EventStore:
             lambda database: database.execute(query, (signature, limit)).fetchall()
         )
         return [
-            {"time": time, "signature": name, "notif": notif, "msg": msg, **json.loads(fields)}
+            {**json.loads(fields), "time": time, "signature": name, "notif": notif, "msg": msg}
             for time, name, notif, msg, fields in reversed(rows)
         ]
 

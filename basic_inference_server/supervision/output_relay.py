@@ -52,7 +52,9 @@ class OutputRelay:
     def _relay_record(self, line: bytes) -> None:
         try:
             event = json.loads(line[len(self._mark) :])
-        except ValueError:
+        except (ValueError, RecursionError):
+            event = None
+        if not isinstance(event, dict):
             self._log.info("output", message=line.decode("utf-8", "backslashreplace"))
             return
         event["server"] = self._name

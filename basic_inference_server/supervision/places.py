@@ -104,6 +104,7 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     temporary = path.with_name(path.name + ".new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
+        os.fchmod(fd, mode)  # a left-over file has kept its own
         file.write(text)
     temporary.replace(path)
 

@@ -343,9 +343,10 @@ class Server:
             self.log.error("worker_died", **{k: v for k, v in message.items() if k != "kind"})
             self._notify("worker_died", f"worker {message['worker_id']}: {message['cause']}")
         self._hooks.on_worker_exit(self.signature, message)
-        if generation is self.replacement and not message["had_loaded"]:
+        failed_to_load = not message["had_loaded"] and not message["is_clean"]
+        if generation is self.replacement and failed_to_load:
             self._drop_replacement(f"a worker died while loading: {message['cause']}")
-        elif generation is self.current and not message["had_loaded"] and not self.ready_workers:
+        elif generation is self.current and failed_to_load and not self.ready_workers:
             error = f"a worker died while loading: {message['cause']}"
             self.keeper.feed(LoadFailed(error, is_permanent=False), error)
         elif generation is self.current:

@@ -143,7 +143,7 @@ def runtime_folder(app_folder: Path) -> Path:
         StartError: it cannot be made, or somebody else owns it.
     """
     folder = app_folder / "run"
-    if len(str(folder)) + LONGEST_SOCKET_NAME > MAX_UNIX_PATH:
+    if len(os.fsencode(folder)) + LONGEST_SOCKET_NAME > MAX_UNIX_PATH:
         digest = hashlib.sha256(str(app_folder).encode()).hexdigest()[:16]
         folder = Path(f"/tmp/bis-{os.geteuid()}-{digest}")  # noqa: S108 - checked just below
     try:

@@ -204,6 +204,11 @@ class Supervisor:
         # A closed terminal ends nothing: `nohup ./run.sh &` survives logout.
         loop.add_signal_handler(signal.SIGHUP, lambda: self.log.info("hangup_ignored"))
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop has been asked for."""
+        return self._stop_reason is not None
+
     def request_stop(self, reason: str, delay_s: float = 0.0) -> None:
         """Begin to drain and stop; a second request changes nothing."""
         if self._stop_reason is None:
@@ -315,6 +320,8 @@ class Supervisor:
         """Stop in reverse order: gateway, then servers and support processes."""
         reason = self._stop_reason or "unknown"
         self._push_table()
+        for server in self.servers.values():
+            server.keeper.wake_waiters()  # administration calls that wait give up now
         self._places.gateway_listener.close()
         for listener in self._places.direct_listeners.values():
             listener.close()
@@ -343,7 +350,9 @@ class Supervisor:
             now_s = monotonic_s()
             if now_s >= deadline_s or (self._is_stop_fast and now_s >= fast_at_s):
                 return False
-            for child in children:
-                child.tick(now_s)
+            for server in self.servers.values():
+                server.tick(now_s)
+            for program in (self.gateway, *self.support.values()):
+                program.tick(now_s)
             await asyncio.sleep(0.02)
         return True

@@ -105,16 +105,24 @@ def _key_text(key: Any) -> str:
 def encode_anything(value: Any) -> bytes:
     """Return `value` as JSON bytes, with the text of whatever cannot be written as JSON."""
 
-    def text_of(unknown: Any) -> Any:
-        try:
-            return _default(unknown)
-        except TypeError:
-            return str(unknown)
-
     try:
-        return encode(value, text_of)
-    except (TypeError, ValueError, RecursionError) as error:
-        return encode({"unwritable": f"{type(value).__name__}: {error}"})
+        return encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return encode(_as_text(value, MAX_DEPTH))
+
+
+def _as_text(value: Any, depth: int) -> Any:
+    if depth == 0:
+        return "..."
+    if isinstance(value, dict):
+        return {str(key): _as_text(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_as_text(item, depth - 1) for item in value]
+    try:
+        encode(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return value
 
 
 def decode_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:

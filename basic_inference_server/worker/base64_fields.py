@@ -36,7 +36,7 @@ def _encoding(inputs: dict[str, Any]) -> str | None:
         return None
     try:
         "".encode(encoding)  # also refuses what is no text encoding, such as "hex"
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         raise BadInput(f"ENCODING {encoding!r} is not a known text encoding.") from None
     return str(encoding)
 
@@ -75,7 +75,13 @@ def encode_outputs(inputs: dict[str, Any], result: Any) -> Any:
     for name in names:
         value = answer.get(name)
         if isinstance(value, str):
-            value = value.encode(encoding)
+            try:
+                value = value.encode(encoding)
+            except UnicodeEncodeError as error:
+                raise BadInput(
+                    f"The field {name!r} of the answer is no text of ENCODING: {error}.",
+                    executed="yes",
+                ) from None
         if not isinstance(value, (bytes, bytearray)):
             raise BadInput(
                 f"BASE64_OUTPUTS names {name!r}, which is no text of the answer.", executed="yes"

@@ -6,7 +6,7 @@ The one place that calls endpoint code. Whatever that code raises, even `SystemE
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,11 @@ def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> Flas
 
 def describe(error: BaseException) -> str:
     """Return class and message of an exception, bounded, without a traceback."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - an exception of the endpoint's own may do anything
+        message = "its message cannot be shown"
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= MAX_REASON else text[:MAX_REASON] + " [...]"
 
 
@@ -75,9 +79,18 @@ class PhaseTimes:
 class Executor:
     """Runs one request at a time through a loaded worker."""
 
-    def __init__(self, worker: FlaskWorker, metadata: Mapping[str, Any]) -> None:
-        """Keep the worker and the answer's constant metadata (`ver`, `ver_lib`, …)."""
+    def __init__(
+        self,
+        worker: FlaskWorker,
+        metadata: Mapping[str, Any],
+        before_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Keep the worker and the answer's constant metadata (`ver`, `ver_lib`, …).
+
+        `before_end` is called at the end of each request, while its id is still known.
+        """
         self.worker = worker
+        self._before_end = before_end
         self._metadata = {
             **metadata,
             "signature": worker.signature,
@@ -105,6 +118,7 @@ class Executor:
         except BaseException as error:
             raise EndpointError(f"{worker.signature} failed: {describe(error)}") from error
         finally:
+            self._before_end()
             worker.request_id = ""
 
     @staticmethod
@@ -113,8 +127,7 @@ class Executor:
         try:
             prepared = worker._pre_process(inputs)  # noqa: SLF001
         except (ValueError, TypeError, KeyError) as error:
-            reason = f"{error.args[0]!r} is missing" if _is_missing_key(error) else str(error)
-            message = f"{worker.signature} refused the inputs: {reason}"
+            message = f"{worker.signature} refused the inputs: {_reason(error)}"
             raise BadInput(message[:MAX_REASON]) from error
         pre_done = monotonic_ns()
         times.pre_us = (pre_done - started) // 1000
@@ -135,5 +148,9 @@ class Executor:
         return answer
 
 
-def _is_missing_key(error: BaseException) -> bool:
-    return isinstance(error, KeyError) and len(error.args) == 1
+def _reason(error: Exception) -> str:
+    """Return why inputs were refused; of a plain error only its message."""
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return f"{error.args[0]!r} is missing"
+    name = type(error).__name__
+    return describe(error).removeprefix(f"{name}: ") or name

@@ -8,12 +8,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import pytest
-
 from basic_inference_server.testing import RunningGateway
 from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import GATED, GATED_LOAD
 from tests.functional.gateways import Gate
+from tests.functional.raw_client import RawClient, head
 from tests.support.eventually import eventually
 
 Launch = Callable[..., RunningGateway]
@@ -22,9 +21,6 @@ LOADING = {"gated_load": GATED_LOAD}
 SOON_S = 3.0
 PATIENCE_S = 5.0
 SETTINGS: dict[str, Any] = {"NO_STARTUP_WAIT": True, "GRACEFUL_TIMEOUT": PATIENCE_S}
-HELD_UP = pytest.mark.xfail(
-    strict=True, reason="the gateway waits for the call, the call for a server nobody looks after"
-)
 
 
 def state_of(gateway: RunningGateway, signature: str) -> str:
@@ -33,7 +29,6 @@ def state_of(gateway: RunningGateway, signature: str) -> str:
     return state
 
 
-@pytest.mark.xfail(strict=True, reason="they wait for their whole TIMEOUT and are answered 504")
 def test_requests_that_wait_when_their_server_is_stopped_are_told_so(
     launch: Launch, tmp_path: Path
 ) -> None:
@@ -54,7 +49,6 @@ def test_requests_that_wait_when_their_server_is_stopped_are_told_so(
             check_error("not_ready", waiting.result())
 
 
-@pytest.mark.xfail(strict=True, reason="a worker that loads is waited for, up to GRACEFUL_TIMEOUT")
 def test_server_that_loads_is_stopped_at_once(launch: Launch, tmp_path: Path) -> None:
     """A worker that has not loaded yet has nothing to finish."""
     with Gate(tmp_path).closed():
@@ -64,7 +58,6 @@ def test_server_that_loads_is_stopped_at_once(launch: Launch, tmp_path: Path) ->
         assert {"gated_load": "STOPPED"} == answer.json()["STATES"]
 
 
-@pytest.mark.xfail(strict=True, reason="a worker that loads is waited for, up to GRACEFUL_TIMEOUT")
 def test_gateway_that_loads_is_stopped_at_once(launch: Launch, tmp_path: Path) -> None:
     """SIGTERM in the middle of the start ends everything soon, with 0."""
     with Gate(tmp_path).closed():
@@ -107,7 +100,6 @@ def test_calls_for_one_server_at_once_end_in_one_state(launch: Launch, tmp_path:
     eventually(lambda: len(gateway.servers()["gated"]["worker_pids"]) == 2)
 
 
-@HELD_UP
 def test_gateway_is_stopped_while_a_stop_waits_for_its_server(
     launch: Launch, tmp_path: Path
 ) -> None:
@@ -127,7 +119,6 @@ def test_gateway_is_stopped_while_a_stop_waits_for_its_server(
     assert 0 == gateway.process.wait(SOON_S)
 
 
-@HELD_UP
 def test_gateway_is_stopped_while_a_start_waits_for_its_server(
     launch: Launch, tmp_path: Path
 ) -> None:
@@ -139,3 +130,15 @@ def test_gateway_is_stopped_while_a_start_waits_for_its_server(
         gateway.process.terminate()
         assert 0 == gateway.process.wait(SOON_S)
         assert 503 == starting.result().status_code
+
+
+def test_gateway_is_stopped_soon_after_a_request_that_ended_early(launch: Launch) -> None:
+    """A connection that both sides have closed is not waited for."""
+    gateway = launch({"gated": {}}, {"gated": GATED})
+    with RawClient(gateway.port) as client:
+        client.send(head("POST", "/run", length=100) + b"{")
+        client.end_sending()
+        assert 400 == client.read_answer().status_code
+    started_s = monotonic()
+    assert 0 == gateway.stop()
+    assert 1.5 > monotonic() - started_s

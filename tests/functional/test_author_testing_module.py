@@ -158,7 +158,6 @@ def test_gateway_that_opens_too_late_is_ended(tmp_path: Path) -> None:
         waiting.__enter__()
 
 
-@pytest.mark.xfail(strict=True, reason="start_gateway removes the announcement before it starts")
 def test_second_start_in_a_folder_leaves_the_first_ones_announcement(tmp_path: Path) -> None:
     """A start that is refused takes nothing away from the gateway that runs."""
     write_project(tmp_path, {"mirror": {}}, {"mirror": MIRROR})

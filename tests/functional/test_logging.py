@@ -111,7 +111,6 @@ def test_what_bypasses_python_is_labelled_with_its_server(gateway: RunningGatewa
     assert ("output", "talking") == (event["event"], event["server"])
 
 
-@pytest.mark.xfail(strict=True, reason="what has no line end is kept for a later request's line")
 def test_output_without_a_line_end_belongs_to_its_request(gateway: RunningGateway) -> None:
     """What a request wrote is never shown as another request's."""
     first = gateway.run("talking", BY="write", TEXT="no line end")
