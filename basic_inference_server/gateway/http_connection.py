@@ -67,6 +67,7 @@ class HttpConnection(asyncio.Protocol):
         "_deadline_s",
         "_exchange",
         "_expected",
+        "_has_ended",
         "_head_bytes",
         "_headers",
         "_idle_until_s",
@@ -90,6 +91,7 @@ class HttpConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._refused = False
+        self._has_ended = False
         self._unwritten = 0
         self._idle_until_s: float | None = None
         self._deadline_s: float | None = None
@@ -152,6 +154,7 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer a request that ends too early; otherwise the client has left."""
         is_inside = self._target or not self._in_head
+        self._has_ended = True
         if is_inside and not self._refused and self._exchange is None:
             self._refuse(BadRequest("The request ended before it was complete."))
             return True
@@ -297,7 +300,7 @@ class HttpConnection(asyncio.Protocol):
     def _finish_writing(self) -> None:
         was_refused = self._refused
         self._refused = True
-        if not was_refused:
+        if not was_refused or self._has_ended:
             self._deadline_s = monotonic_s() + WRITE_TIMEOUT_S
             self.transport.close()
             return

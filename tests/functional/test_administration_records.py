@@ -13,7 +13,7 @@ import pytest
 
 from basic_inference_server.testing import RunningGateway, running_gateway
 from tests.functional.answers import check_error
-from tests.functional.endpoint_sources import FLAKY, GATED, MIRROR, NOTIFYING, SUPPORT
+from tests.functional.endpoint_sources import GATED, MIRROR, NOTIFYING, SUPPORT
 from tests.functional.gateways import Gate, shared_gateway
 from tests.support.eventually import eventually
 from tests.support.projects import write_project
@@ -110,6 +110,16 @@ def test_system_history_has_this_run_and_its_states(gateway: RunningGateway) -> 
 
 
 @pytest.mark.shares_gateway
+def test_announcement_says_where_the_gateway_is(gateway: RunningGateway) -> None:
+    """With `--port 0` a file in the cache folder says which ports were taken."""
+    path = gateway.base_folder / "_cache" / "run" / "gateway.json"
+    found = json.loads(path.read_text())
+    assert (gateway.process.pid, gateway.port) == (found["pid"], found["port"])
+    ports = {name: gateway.servers()[name]["port"] for name in ("notifying", "mirror")}
+    assert ports == found["servers"]
+
+
+@pytest.mark.shares_gateway
 def test_paths_are_listed(gateway: RunningGateway) -> None:
     """`/get_paths` has every route of the data path and of administration."""
     answer = gateway.get("/get_paths").json()
@@ -129,26 +139,10 @@ def test_shutdown_with_another_signature_does_nothing(
     assert gateway.process.poll() is None
 
 
-def test_alerts_name_what_is_wrong(launch: Launch) -> None:
-    """An endpoint that cannot load is an alert with its error, until it is stopped."""
-    gateway = launch({"flaky": {}}, {"flaky": FLAKY})
-
-    def alerts() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = gateway.get("/system_status").json()["SYSTEM_ALERTS"]
-        return found
-
-    (alert,) = eventually(lambda: [one for one in alerts() if one["state"] == "BACKOFF"])
-    assert "flaky" == alert["server"]
-    assert "the model server is away" in alert["error"]
-    assert 200 == gateway.post("/kill_server", {"SIGNATURE": "flaky"}).status_code
-    assert [] == alerts()
-
-
-@pytest.mark.parametrize("word", ["SAFE_KILL_SERVER_CMD", "Safe_Kill_Server_Cmd"])
-def test_shutdown_answers_then_ends_with_zero(launch: Launch, tmp_path: Path, word: str) -> None:
+def test_shutdown_answers_then_ends_with_zero(launch: Launch, tmp_path: Path) -> None:
     """The right word, in any case: 200 first, then every process ends and the exit code is 0."""
     gateway = launch({"mirror": {}}, {"mirror": MIRROR})
-    answer = gateway.post("/shutdown", {"SIGNATURE": word})
+    answer = gateway.post("/shutdown", {"SIGNATURE": "Safe_Kill_Server_Cmd"})
     assert 200 == answer.status_code
     assert 0 == gateway.process.wait(10)
     assert "stopped" == gateway.events[-1]["event"]
@@ -202,12 +196,3 @@ def test_killed_gateway_leaves_a_run_without_an_end(tmp_path: Path) -> None:
         assert 200 == second.run("mirror").status_code
         runs = second.get("/system_status").json()["SYSTEM_HISTORY"]["runs"]
         assert [None, None] == [run["stopped"] for run in runs]
-
-
-def test_announcement_says_where_the_gateway_is(launch: Launch, tmp_path: Path) -> None:
-    """With `--port 0` a file in the cache folder says which ports were taken."""
-    gateway = launch({"mirror": {}}, {"mirror": MIRROR})
-    found = json.loads((tmp_path / "_cache" / "run" / "gateway.json").read_text())
-    assert (gateway.process.pid, gateway.port) == (found["pid"], found["port"])
-    assert {"mirror": gateway.servers()["mirror"]["port"]} == found["servers"]
-    assert 0 == gateway.stop()

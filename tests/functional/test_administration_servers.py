@@ -82,6 +82,18 @@ def test_failing_server_is_described_with_its_error(gateway: RunningGateway) -> 
     eventually(lambda: "the model server is away" in gateway.servers()["flaky"]["last_error"])
 
 
+def test_alert_names_what_is_wrong(gateway: RunningGateway) -> None:
+    """An endpoint that cannot load is an alert, with its state and error."""
+
+    def alerts() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = gateway.get("/system_status").json()["SYSTEM_ALERTS"]
+        return found
+
+    (alert,) = eventually(alerts)
+    assert ("flaky", "BACKOFF") == (alert["server"], alert["state"])
+    assert "the model server is away" in alert["error"]
+
+
 def test_support_process_is_described_with_its_report(gateway: RunningGateway) -> None:
     """What a support process posted is shown, and how long ago that was."""
     watcher = eventually(lambda: gateway.servers()["watcher"].get("report") and gateway.servers())[
@@ -215,6 +227,7 @@ def test_all_servers_are_stopped_with_a_star(gateway: RunningGateway) -> None:
     assert stopped == {**answer.json()["STATES"], "off": "STOPPED"}
     assert 200 == gateway.get("/v1/live").status_code
     assert 503 == gateway.get("/v1/ready").status_code
+    assert [] == gateway.get("/system_status").json()["SYSTEM_ALERTS"]
     for name in ("zebra", "busy", "alpha"):
         assert 200 == gateway.post("/start_server", {"SIGNATURE": name}).status_code
         assert 200 == gateway.run(name).status_code

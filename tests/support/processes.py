@@ -22,10 +22,10 @@ def role(gateway: RunningGateway, name: str) -> list[psutil.Process]:
     for process in tree(gateway):
         try:
             if module in process.cmdline():
-                found.append(process)
+                found.append((process.ppid() != gateway.process.pid, process.pid, process))
         except psutil.Error:
             continue
-    return sorted(found, key=lambda process: process.ppid() != gateway.process.pid)
+    return [process for _, _, process in sorted(found, key=lambda row: row[:2])]
 
 
 def is_running(process: psutil.Process) -> bool:

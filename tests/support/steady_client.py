@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 
 import requests
@@ -18,7 +19,7 @@ class SteadyClient:
     """
 
     def __init__(
-        self, url: str, body: dict[str, object], threads: int = 4, keep_alive: bool = True
+        self, url: str, body: Mapping[str, object], threads: int = 4, keep_alive: bool = True
     ) -> None:
         self.outcomes: Counter[str] = Counter()
         self.failures: list[str] = []

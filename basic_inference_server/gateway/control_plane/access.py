@@ -74,8 +74,8 @@ class AccessRules:
         """Let administrators pass.
 
         Raises:
-            Unauthorized: a token was given and is not valid.
-            Forbidden: no token was given, and the call is not one that may do without.
+            Unauthorized: the token is not valid, or is missing where one is needed.
+            Forbidden: a call from this machine without a token breaks one of the conditions.
         """
         if self._admin_open:
             return
@@ -86,7 +86,7 @@ class AccessRules:
                 raise Unauthorized("The token is not valid; send Authorization: Bearer <token>.")
             return
         if not self._trust_loopback or not is_loopback(environ.get("REMOTE_ADDR", "")):
-            raise Forbidden(
+            raise Unauthorized(
                 "Administration from here needs a token; send Authorization: Bearer <token>."
             )
         self._require_local_call(environ, changes=changes)

@@ -108,7 +108,6 @@ def test_huge_notification_is_cut(stores: Stores) -> None:
     assert 8000 == len(notifications(store)[0]["msg"])
 
 
-@pytest.mark.xfail(strict=True, reason="a field of that name replaces the endpoint's name")
 def test_endpoint_cannot_record_under_anothers_name(stores: Stores) -> None:
     """Whose notification it is comes from who sent it."""
     store = stores.open()
@@ -193,7 +192,6 @@ def test_file_is_for_its_owner_only(stores: Stores) -> None:
     assert 0o600 == stat.S_IMODE(stores.path.stat().st_mode)
 
 
-@pytest.mark.xfail(strict=True, reason="end_run leaves the database open")
 def test_clean_end_closes_the_database(stores: Stores) -> None:
     """Nothing is left in a write-ahead log that a copy of the file would miss."""
     store = stores.open()

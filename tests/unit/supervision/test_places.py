@@ -40,7 +40,6 @@ def test_file_is_for_its_owner_only(tmp_path: Path) -> None:
     assert 0o600 == mode_of(tmp_path / "file")
 
 
-@pytest.mark.xfail(strict=True, reason="the mode of a left-over file is kept")
 def test_file_is_private_even_beside_a_left_over_one(tmp_path: Path) -> None:
     """A start that was killed half-way leaves a file that must not be trusted."""
     (tmp_path / "file.new").write_text("")

@@ -79,7 +79,6 @@ def test_folders_of_two_gateways_differ(long_folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-@pytest.mark.xfail(strict=True, reason="the path's length is taken in characters")
 def test_long_path_is_measured_in_bytes() -> None:
     """Letters of two bytes count twice."""
     with tempfile.TemporaryDirectory(dir="/tmp") as short:

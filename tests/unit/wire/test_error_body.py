@@ -27,7 +27,7 @@ def test_error_body_shows_details_beside_them() -> None:
 
 def test_detail_never_replaces_a_fixed_field() -> None:
     """A detail of the same name as a fixed field loses."""
-    error = WorkerDied("Gone.", code="ok", executed="no", retryable=True, cause="signal 9")
+    error = WorkerDied("Gone.", code="ok", retryable=True, cause="signal 9")
     body = decode_object(render_error(error, "id", "1"))
     assert ("worker_died", "unknown", False, "signal 9") == (
         body["code"], body["executed"], body["retryable"], body["cause"],

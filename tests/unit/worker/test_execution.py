@@ -107,7 +107,7 @@ def test_call_has_a_number_and_its_request_while_it_runs(
         pytest.param(TypeError("not a list"), "not a list", id="type"),
         pytest.param(KeyError("INPUT_VALUE"), "'INPUT_VALUE' is missing", id="key"),
         pytest.param(KeyError(5), "5 is missing", id="key that is a number"),
-        pytest.param(KeyError(), "", id="key without a name"),
+        pytest.param(KeyError(), "KeyError", id="key without a name"),
         pytest.param(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
                      "'utf-8' codec can't decode byte 0xff in position 0: bad", id="subclass"),
     ],
@@ -165,7 +165,6 @@ def test_whatever_a_hook_raises_is_contained(
     assert error is caught.value.__cause__
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="str(error) is called unguarded")
 @pytest.mark.parametrize("hook", ["pre", "predict", "post"])
 def test_exception_that_cannot_be_shown_is_contained(
     executor: Executor, worker: HookedWorker, hook: str
