@@ -37,7 +37,7 @@ def write_seed_text(folder: Path) -> None:
     blocks = re.findall(r"```(python|json)\n(.*?)```", found[0].read_text(), re.DOTALL)
 
     def block(marker: str) -> str:
-        return next(text for _, text in blocks if marker in text)
+        return next(str(text) for _, text in blocks if marker in text)
 
     endpoints = folder / "endpoints"
     endpoints.mkdir()

@@ -273,6 +273,6 @@ def test_anybody_reads_the_status_unless_it_is_closed(token_path: Path) -> None:
     closed = rules(token_path, status_open=False)
     with pytest.raises(Unauthorized):
         closed.require_reader(environ)
-    with pytest.raises(Forbidden):
+    with pytest.raises(Unauthorized):
         closed.require_reader({**REMOTE, "REQUEST_METHOD": "GET"})
     closed.require_reader({**LOCAL, "REQUEST_METHOD": "GET", "CONTENT_TYPE": ""})
