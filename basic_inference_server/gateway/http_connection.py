@@ -17,14 +17,13 @@ import httptools
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.errors import (
     BadRequest,
-    BodyTooLarge,
     HeadersTooLarge,
     RequestTimeout,
     ServiceError,
-    UnsupportedMediaType,
     UriTooLong,
 )
 from basic_inference_server.gateway.exchange import Exchange
+from basic_inference_server.gateway.request_head import ONLY_ONCE, body_too_large, check_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +37,7 @@ WRITE_TIMEOUT_S = 30.0
 LINGER_S = 2.0
 DRAIN_IDLE_S = 0.5
 MIN_BODY_BYTES_PER_S = 64 * 1024
-_ONLY_ONCE = frozenset(
-    {b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding"}
-)
+MAX_CHUNK_OVERHEAD = 16
 
 
 class HttpLimits:
@@ -64,6 +61,7 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_body_bytes",
         "_deadline_s",
         "_exchange",
         "_expected",
@@ -72,11 +70,13 @@ class HttpConnection(asyncio.Protocol):
         "_headers",
         "_idle_until_s",
         "_in_head",
+        "_is_write_paused",
         "_limits",
         "_method",
         "_parser",
         "_refused",
         "_target",
+        "_trailer_bytes",
         "_unwritten",
         "_waiting",
         "bound_signature",
@@ -92,7 +92,9 @@ class HttpConnection(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._refused = False
         self._has_ended = False
+        self._is_write_paused = False
         self._unwritten = 0
+        self._body_bytes = 0
         self._idle_until_s: float | None = None
         self._deadline_s: float | None = None
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -106,6 +108,7 @@ class HttpConnection(asyncio.Protocol):
         self._body: bytes | bytearray = b""
         self._expected = 0
         self._head_bytes = 0
+        self._trailer_bytes = 0
         self._in_head = True
 
     # --- asyncio.Protocol
@@ -148,12 +151,23 @@ class HttpConnection(asyncio.Protocol):
             else:
                 self._refuse(BadRequest(f"This is not a valid HTTP request: {error}."))
         else:
-            if self._in_head and self._head_bytes > MAX_HEAD_BYTES and self._exchange is None:
-                self._refuse(_head_too_large())
+            self._bound_what_is_no_body(len(data))
+
+    def _bound_what_is_no_body(self, received: int) -> None:
+        """Refuse a head without end, and chunk extensions or trailers without end."""
+        if self._in_head:
+            self._body_bytes = 0
+            is_too_much = self._head_bytes > MAX_HEAD_BYTES
+        else:
+            self._body_bytes += received
+            allowed = MAX_CHUNK_OVERHEAD * len(self._body) + MAX_HEAD_BYTES
+            is_too_much = self._body_bytes > allowed
+        if is_too_much:
+            self._refuse(_head_too_large())
 
     def eof_received(self) -> bool:
         """Answer a request that ends too early; otherwise the client has left."""
-        is_inside = self._target or not self._in_head
+        is_inside = self._target or self._head_bytes or not self._in_head
         self._has_ended = True
         if is_inside and not self._refused and self._exchange is None:
             self._refuse(BadRequest("The request ended before it was complete."))
@@ -171,9 +185,13 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect one header; one that must not be repeated is refused when it is."""
         if not self._in_head:
-            return  # a trailer: nothing that comes after the body may pass as a header
+            # A trailer: nothing that comes after the body may pass as a header.
+            self._trailer_bytes += len(name) + len(value)
+            if self._trailer_bytes > MAX_HEAD_BYTES:
+                raise _head_too_large()
+            return
         name = name.lower()
-        if name in self._headers and name in _ONLY_ONCE:
+        if name in self._headers and name in ONLY_ONCE:
             raise BadRequest(f"The header {name.decode('latin-1')!r} is there more than once.")
         self._headers[name] = value
 
@@ -187,22 +205,13 @@ class HttpConnection(asyncio.Protocol):
             > MAX_HEAD_BYTES
         ):
             raise _head_too_large()
+        version = self._parser.get_http_version()
         headers = self._headers
-        if b"host" not in headers and self._parser.get_http_version() != "1.0":
-            raise BadRequest("The header 'host' is missing (RFC 9112, section 3.2).")
-        encoding = headers.get(b"content-encoding", b"identity").lower()
-        if encoding != b"identity":
-            name = encoding.decode("latin-1")
-            raise UnsupportedMediaType(f"Content-Encoding {name!r} is not read; send plain bytes.")
-        length = headers.get(b"content-length")
-        if length is not None:
-            self._expected = int(length)
-            if self._expected > self._limits.max_body_bytes:
-                raise self._too_large()
+        self._expected = check_head(headers, version, self._limits.max_body_bytes)
         allowance_s = BODY_TIMEOUT_S + self._expected / MIN_BODY_BYTES_PER_S
         self._deadline_s = monotonic_s() + allowance_s
         expects = headers.get(b"expect", b"").lower() == b"100-continue"
-        if expects and not self._exchange and self._parser.get_http_version() != "1.0":
+        if expects and not self._exchange and version == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -215,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._body += body
         if len(self._body) > self._limits.max_body_bytes:
-            raise self._too_large()
+            raise body_too_large(self._limits.max_body_bytes)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Serve a request that offers another protocol as plain HTTP/1.1 (RFC 9110, 7.8).
@@ -239,12 +248,13 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Hand the request over, or queue it behind the one before (pipelining)."""
         has_body = self._expected or b"transfer-encoding" in self._headers
-        if self._parser.should_upgrade() and has_body and not self._body:
-            self._method = self._parser.get_method()
+        method = self._parser.get_method()
+        if self._parser.should_upgrade() and has_body and method != b"CONNECT" and not self._body:
+            self._method = method
             return  # `_decline_upgrade` reads the body
         exchange = Exchange(
             self,
-            self._parser.get_method(),
+            method,
             self._target,
             self._headers,
             self._body,
@@ -252,11 +262,30 @@ class HttpConnection(asyncio.Protocol):
         )
         self._reset()
         self._deadline_s = None
-        if self._exchange is None:
+        if self._exchange is None and not self._is_write_paused:
             self._start(exchange)
         else:
             self._waiting.append(exchange)
             self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Start no further request while the client does not read its answers."""
+        self._is_write_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on with what waited for the client to read."""
+        self._is_write_paused = False
+        if self._exchange is None:
+            self._start_next()
+
+    def _start_next(self) -> None:
+        if not self._waiting or self._is_write_paused:
+            return
+        # Not from here: a thousand pipelined requests would be a thousand calls deep.
+        self._exchange = self._waiting.popleft()
+        if not self._waiting:
+            self.transport.resume_reading()
+        asyncio.get_running_loop().call_soon(self._start_if_current, self._exchange)
 
     # --- answering
 
@@ -283,16 +312,13 @@ class HttpConnection(asyncio.Protocol):
             self.transport.write(head)
             self.transport.write(body)
         self._exchange = None
+        self._unwritten = 0
         if not keep_alive:
             self._waiting.clear()
             self._finish_writing()
         elif self._waiting:
-            following = self._waiting.popleft()
-            if not self._waiting:
-                self.transport.resume_reading()
-            # Not from here: a thousand pipelined requests would be a thousand calls deep.
-            self._exchange = following
-            asyncio.get_running_loop().call_soon(self._start_if_current, following)
+            self._deadline_s = monotonic_s() + WRITE_TIMEOUT_S
+            self._start_next()
         elif self._in_head:
             is_idle = not self._target
             self._deadline_s = monotonic_s() + (IDLE_TIMEOUT_S if is_idle else HEAD_TIMEOUT_S)
@@ -319,12 +345,6 @@ class HttpConnection(asyncio.Protocol):
         self._exchange = exchange
         exchange.fail(error, self._limits.version)
 
-    def _too_large(self) -> BodyTooLarge:
-        limit = self._limits.max_body_bytes
-        return BodyTooLarge(
-            f"The body is larger than {limit} bytes (MAX_BODY_BYTES).", max_body_bytes=limit
-        )
-
     # --- deadlines
 
     def enforce_deadline(self, now_s: float) -> None:
@@ -335,6 +355,10 @@ class HttpConnection(asyncio.Protocol):
             self._deadline_s = now_s + HEAD_TIMEOUT_S  # its turn comes after the answer
             return
         unwritten = self.transport.get_write_buffer_size()
+        if self._unwritten and not unwritten:
+            self._unwritten = 0
+            self._deadline_s = now_s + IDLE_TIMEOUT_S  # all has gone, and only now it is idle
+            return
         if 0 < unwritten < self._unwritten or (unwritten and not self._unwritten):
             self._unwritten = unwritten
             self._deadline_s = now_s + WRITE_TIMEOUT_S  # a slow reader, but one that reads

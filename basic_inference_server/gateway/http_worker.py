@@ -120,8 +120,9 @@ class HttpWorker(Worker):
             for connection in list(limits.connections):
                 connection.drain(now_s)
             await asyncio.sleep(0.02)
-        hub.end_all()
-        await asyncio.sleep(0.05)
+        if hub.in_flight:
+            hub.end_all()
+            await asyncio.sleep(0.05)  # for the answers to go out
 
     async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:
         """Every second: tell gunicorn that the loop turns, enforce deadlines, miss the master."""

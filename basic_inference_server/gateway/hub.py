@@ -86,7 +86,10 @@ class Hub:
             QueueFull: the server's queue is full; nothing was sent.
             Unreachable: nobody listens at `path`.
         """
-        sock = socket.socket(socket.AF_UNIX, STREAM)
+        try:
+            sock = socket.socket(socket.AF_UNIX, STREAM)
+        except OSError as error:  # no descriptors left
+            raise Unreachable(str(error)) from error
         try:
             sock.connect(path)
             if len(body) <= READ_CHUNK:

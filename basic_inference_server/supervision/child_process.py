@@ -69,8 +69,8 @@ class ChildProcess:
                 start_new_session=True,
             )
         except OSError:
-            os.close(self._life_line)
-            os.close(self._output)
+            for fd in (self._life_line, child_life_line, self._output):
+                os.close(fd)
             raise
         finally:
             os.close(child_output)

@@ -205,21 +205,23 @@ def test_status_closed_is_for_administrators_only(
     closed_gateway: RunningGateway, path: str
 ) -> None:
     """`STATUS_OPEN: false` closes the reading routes to all but administrators."""
-    check_error("forbidden", closed_gateway.get(path))
+    check_error("unauthorized", closed_gateway.get(path))
     check_error("unauthorized", call(closed_gateway, path, {"Authorization": "Bearer no"}))
     assert 200 == call(closed_gateway, path, with_token(closed_gateway)).status_code
 
 
 def test_status_closed_is_closed_on_the_data_path_too(closed_gateway: RunningGateway) -> None:
     """The reserved signature is no way around."""
-    check_error("forbidden", closed_gateway.run("SYSTEM_STATUS"))
+    check_error("unauthorized", closed_gateway.run("SYSTEM_STATUS"))
 
 
 @pytest.mark.parametrize("path", ADMINISTRATION)
 def test_untrusted_loopback_needs_a_token(closed_gateway: RunningGateway, path: str) -> None:
     """`ADMIN_TRUST_LOOPBACK: false` asks everybody for the token."""
-    answer = call(closed_gateway, path, {})
-    assert "token" in check_error("forbidden", answer)["ERROR"]
+    for headers in ({}, FORWARDED):
+        answer = call(closed_gateway, path, headers)
+        assert "token" in check_error("unauthorized", answer)["ERROR"]
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert 200 == call(closed_gateway, "/notifications", with_token(closed_gateway)).status_code
 
 
