@@ -136,11 +136,12 @@ class Commands:
             return {"STATES": {message["signature"]: ServerState.STOPPING.value}}
         else:
             servers = [self._server(message)]
+        waits = []
         for server in servers:
+            rests = server.keeper.rests
             server.stop(why)
-        await asyncio.gather(
-            *(self._wait(server, partial(_is_at_rest, server)) for server in servers)
-        )
+            waits.append(self._wait(server, partial(_has_rested, server, rests)))
+        await asyncio.gather(*waits)
         return {"STATES": {server.signature: server.state.value for server in servers}}
 
     async def update_workers(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -190,5 +191,6 @@ class Commands:
         return {"SHUTDOWN": True}
 
 
-def _is_at_rest(server: Server) -> bool:
-    return server.state in RESTING_STATES
+def _has_rested(server: Server, rests_before: int) -> bool:
+    """Say whether a server rests, or has done so and was started again by somebody else."""
+    return server.state in RESTING_STATES or server.keeper.rests > rests_before

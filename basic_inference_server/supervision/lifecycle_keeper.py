@@ -10,6 +10,7 @@ from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.topology import ServerState
 from basic_inference_server.supervision.lifecycle import (
+    RESTING_STATES,
     Effect,
     Event,
     Lifecycle,
@@ -42,6 +43,7 @@ class LifecycleKeeper:
         self._on_change = on_change
         self._policy = policy or RestartPolicy()
         self._changed = asyncio.Event()
+        self.rests = 0  # how often it has come to rest: who waits may wake after it went on
 
     @property
     def state(self) -> ServerState:
@@ -55,6 +57,7 @@ class LifecycleKeeper:
         self.life, effects = advance(before, event, now_s, self._policy, random.random())  # noqa: S311
         if self.life.state is not before.state:
             self._say_change(before, why, now_s)
+            self.rests += self.life.state in RESTING_STATES
         for effect in effects:
             self._carry_out(effect)
         if self.life is not before:
