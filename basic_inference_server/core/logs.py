@@ -181,6 +181,11 @@ class OutputRecorder:
             self._partial = ""
         return len(text)
 
+    @property
+    def has_partial_line(self) -> bool:
+        """Whether something was written without a line end."""
+        return bool(self._partial)
+
     def end_line(self) -> None:
         """Record what was written without a line end."""
         if self._partial:

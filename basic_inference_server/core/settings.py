@@ -151,6 +151,14 @@ def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _unsupported(where: str, section: Mapping[str, Any]) -> Iterator[str]:
     """Refuse what would otherwise be ignored in silence, above all a closed door."""
     for key, harmless in NOT_YET_SUPPORTED.items():
@@ -162,7 +170,8 @@ def _environment_problems(where: str, environment: Any) -> Iterator[str]:
     if not isinstance(environment, dict):
         return
     for name, value in environment.items():
-        if not name or "=" in name or "\0" in f"{name}{value}":
+        text = f"{name}{value}"
+        if not name or "=" in name or "\0" in text or not _is_encodable(text):
             yield f"{where}.ENV: {name!r} cannot be an environment variable with that value"
 
 

@@ -94,7 +94,6 @@ class HttpConnection(asyncio.Protocol):
         self._has_ended = False
         self._is_write_paused = False
         self._unwritten = 0
-        self._body_bytes = 0
         self._idle_until_s: float | None = None
         self._deadline_s: float | None = None
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -109,6 +108,7 @@ class HttpConnection(asyncio.Protocol):
         self._expected = 0
         self._head_bytes = 0
         self._trailer_bytes = 0
+        self._body_bytes = 0
         self._in_head = True
 
     # --- asyncio.Protocol
@@ -151,14 +151,13 @@ class HttpConnection(asyncio.Protocol):
             else:
                 self._refuse(BadRequest(f"This is not a valid HTTP request: {error}."))
         else:
-            self._bound_what_is_no_body(len(data))
+            if not self._in_head or self._head_bytes > MAX_HEAD_BYTES:
+                self._bound_what_is_no_body(len(data))
 
     def _bound_what_is_no_body(self, received: int) -> None:
         """Refuse a head without end, and chunk extensions or trailers without end."""
-        if self._in_head:
-            self._body_bytes = 0
-            is_too_much = self._head_bytes > MAX_HEAD_BYTES
-        else:
+        is_too_much = self._in_head
+        if not self._in_head:
             self._body_bytes += received
             allowed = MAX_CHUNK_OVERHEAD * len(self._body) + MAX_HEAD_BYTES
             is_too_much = self._body_bytes > allowed

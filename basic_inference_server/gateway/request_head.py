@@ -12,6 +12,8 @@ VERSIONS: Final = frozenset({"1.0", "1.1"})
 ONLY_ONCE: Final = frozenset(
     {b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding"}
 )
+MAX_KNOWN_HOSTS: Final = 256
+_known_hosts: set[bytes | None] = set()  # a client says the same name again and again
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
 
@@ -26,10 +28,8 @@ def check_head(headers: Mapping[bytes, bytes], version: str, max_body_bytes: int
     if version not in VERSIONS:
         raise BadRequest(f"HTTP/{version} is not spoken here; send HTTP/1.1.")
     host = headers.get(b"host")
-    if host is None and version == "1.1":
-        raise BadRequest("The header 'host' is missing (RFC 9112, section 3.2).")
-    if host and not _HOST.fullmatch(host):
-        raise BadRequest("The header 'host' is not a host name (RFC 9112, section 3.2).")
+    if host not in _known_hosts:
+        _check_host(host, version)
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise BadRequest("Only 'chunked' is read as Transfer-Encoding.")
     encoding = headers.get(b"content-encoding", b"identity").lower()
@@ -40,6 +40,17 @@ def check_head(headers: Mapping[bytes, bytes], version: str, max_body_bytes: int
     if expected > max_body_bytes:
         raise body_too_large(max_body_bytes)
     return expected
+
+
+def _check_host(host: bytes | None, version: str) -> None:
+    if host is None:
+        if version == "1.1":
+            raise BadRequest("The header 'host' is missing (RFC 9112, section 3.2).")
+        return
+    if not _HOST.fullmatch(host):
+        raise BadRequest("The header 'host' is not a host name (RFC 9112, section 3.2).")
+    if len(_known_hosts) < MAX_KNOWN_HOSTS and len(host) < 256:
+        _known_hosts.add(host)
 
 
 def body_too_large(max_body_bytes: int) -> BodyTooLarge:

@@ -55,6 +55,13 @@ class SupervisorLink:
             writer.close()
 
     def _take(self, message: dict[str, Any]) -> None:
+        try:
+            self._pass_on(message)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # A new subscription begins with a whole table.
+            raise MessageError(f"a push that makes no sense: {error!r}") from error
+
+    def _pass_on(self, message: dict[str, Any]) -> None:
         if message.get("push") == "table":
             self._on_table(RoutingTable.from_message(message["table"]))
         elif message.get("push") == "worker_exit":

@@ -26,13 +26,6 @@ from basic_inference_server.worker.flask_worker import FlaskWorker
 JSON = b"application/json"
 
 
-def end_output_lines() -> None:
-    """Show what a request printed without a line end as its own, not as the next one's."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, OutputRecorder):
-            stream.end_line()
-
-
 class Responder:
     """Executes requests for one worker, keeping its scoreboard slot true."""
 
@@ -40,6 +33,14 @@ class Responder:
         self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
     ) -> None:
         metadata = {"ver": spec.app_version, "ver_lib": LIB_VER}
+        recorders = [one for one in (sys.stdout, sys.stderr) if isinstance(one, OutputRecorder)]
+
+        def end_output_lines() -> None:
+            """Show what a request printed without a line end as its own, not the next one's."""
+            for recorder in recorders:
+                if recorder.has_partial_line:
+                    recorder.end_line()
+
         self._executor = Executor(endpoint, metadata, end_output_lines)
         self._version = spec.app_version
         self._timeout_ns = int(spec.timeout_s * NS_PER_S)

@@ -49,12 +49,14 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     Raises:
         StartError: the address is taken, not ours, or not allowed.
     """
+    if not 0 <= port <= 65535:
+        raise StartError(f"port {port} on {host} cannot be: ports go from 0 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except socket.gaierror as error:
-        raise StartError(f"host {host!r} cannot be resolved: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise StartError(f"host {host!r} cannot be resolved: {error}") from error
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

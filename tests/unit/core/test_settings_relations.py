@@ -163,7 +163,16 @@ def test_signature_that_is_no_file_name_needs_a_server_class() -> None:
 
 
 @pytest.mark.parametrize(
-    "environment", [{"A=B": "x"}, {"A": "x\0y"}, {"": "x"}], ids=["equals sign", "nul", "no name"]
+    "environment",
+    [
+        pytest.param({"A=B": "x"}, id="equals sign"),
+        pytest.param({"A": "x\0y"}, id="nul"),
+        pytest.param({"": "x"}, id="no name"),
+        pytest.param(
+            {"A": "\ud800"},
+            id="half a character",
+        ),
+    ],
 )
 def test_environment_that_no_process_can_have_is_refused(environment: dict[str, str]) -> None:
     """The mistake is found while the configuration is checked, not when a server starts."""

@@ -21,7 +21,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100, database=None)
+@settings(deadline=None, max_examples=60, database=None)
 @given(st.text(), st.dictionaries(st.text(), JSON_VALUES, max_size=4), st.booleans())
 def test_signature_of_any_object_is_what_the_worker_will_read(
     signature: str,

@@ -139,5 +139,5 @@ class LifecycleMachine(RuleBasedStateMachine):
 
 TestLifecycle = LifecycleMachine.TestCase
 TestLifecycle.settings = settings(
-    deadline=None, max_examples=40, stateful_step_count=40, database=None
+    deadline=None, max_examples=30, stateful_step_count=40, database=None
 )

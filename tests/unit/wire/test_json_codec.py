@@ -60,7 +60,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100, database=None)
+@settings(deadline=None, max_examples=50, database=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=5))
 def test_any_object_survives_its_journey(value: dict[str, Any]) -> None:
     """What one side writes the other side reads, and any other JSON reader too."""
