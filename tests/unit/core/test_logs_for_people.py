@@ -136,6 +136,16 @@ def test_line_without_an_end_is_recorded_in_pieces(said: list[Event]) -> None:
     assert [MAX_RECORD + 1000] == [len(event["message"]) for event in said]
 
 
+def test_rest_of_a_line_can_be_recorded_early(said: list[Event]) -> None:
+    """What one request prints without a line end is not shown as the next one's."""
+    recorder = OutputRecorder(EventLog(said.append), "stdout")
+    recorder.write("first")
+    recorder.end_line()
+    recorder.end_line()
+    recorder.write("second\n")
+    assert ["first", "second"] == [event["message"] for event in said]
+
+
 def test_recorder_looks_like_a_text_file(said: list[Event]) -> None:
     """Code that asks a stream about itself gets sensible answers."""
     recorder = OutputRecorder(EventLog(said.append), "stderr")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.settings import (
+    MAX_ENDPOINTS,
     EndpointSettings,
     GatewaySettings,
     application_version,
@@ -178,6 +179,25 @@ def test_environment_that_no_process_can_have_is_refused(environment: dict[str, 
     """The mistake is found while the configuration is checked, not when a server starts."""
     (problem,) = problems_of({"CONFIG_ENDPOINTS": {"demo": {"ENV": environment}}})
     assert problem.startswith("CONFIG_ENDPOINTS.demo.ENV")
+
+
+@pytest.mark.parametrize(
+    ("key", "harmless", "refused"),
+    [("OPEN_TO_PUBLIC", True, False), ("BATCH_SIZE", 1, 8), ("BATCH_WAIT_MS", 0, 5)],
+)
+def test_key_that_would_be_ignored_is_refused(key: str, harmless: Any, refused: Any) -> None:
+    """Above all a closed door: it must not stand open because nobody looks at the key."""
+    validate({"CONFIG_ENDPOINTS": {"demo": {key: harmless}}})
+    (problem,) = problems_of({"CONFIG_ENDPOINTS": {"demo": {key: refused}}})
+    assert problem.startswith(f"CONFIG_ENDPOINTS.demo.{key}: this release supports ")
+
+
+def test_more_endpoints_than_there_is_room_for_are_refused() -> None:
+    """Each has a place in shared memory; the last that fits is served."""
+    endpoints: dict[str, Any] = {f"e{number}": {} for number in range(MAX_ENDPOINTS)}
+    validate({"CONFIG_ENDPOINTS": endpoints})
+    problems = problems_of({"CONFIG_ENDPOINTS": {**endpoints, "one_more": {}}})
+    assert ["CONFIG_ENDPOINTS: 513 endpoints, but 512 at most"] == problems
 
 
 @settings(deadline=None, max_examples=60, database=None)
