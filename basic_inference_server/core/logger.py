@@ -53,9 +53,10 @@ class Logger:
         return read_config_file(self.config_path(config_file))
 
     def config_path(self, config_file: str) -> Path:
-        """Return where `config_file` is: as given, or else under the base folder."""
-        path = Path(config_file)
-        return path if path.exists() else Path(self.base_folder) / config_file
+        """Return where `config_file` is: under the base folder, or else as given."""
+        in_base_folder = Path(self.base_folder) / config_file
+        given = Path(config_file)
+        return given if given.exists() and not in_base_folder.exists() else in_base_folder
 
     def P(self, text: Any, color: str | None = None, **_ignored: Any) -> None:
         """Write one message; `color` is a letter or name such as `r`, `g`, `yellow`."""

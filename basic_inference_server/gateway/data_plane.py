@@ -128,7 +128,7 @@ class DataPlane:
         self._counters.begin(route.cell)
         try:
             dispatch.send()
-        except ServiceError:
+        except Exception:
             self._counters.refuse(route.cell)
             raise
         if route.state in WAITING_STATES:

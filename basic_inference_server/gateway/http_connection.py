@@ -222,6 +222,8 @@ class HttpConnection(asyncio.Protocol):
             self._body += body
         else:
             self._body += body
+        if not self._expected and self._deadline_s is not None:
+            self._deadline_s += len(body) / MIN_BODY_BYTES_PER_S  # as for an announced length
         if len(self._body) > self._limits.max_body_bytes:
             raise body_too_large(self._limits.max_body_bytes)
 

@@ -29,10 +29,12 @@ def json_body(exchange: Exchange) -> bytes | bytearray:
     if exchange.method == b"GET":
         return _fields(exchange.query)
     content_type = exchange.headers.get(b"content-type", b"")
-    if content_type == b"application/json" or body[:1] == b"{":
+    if content_type == b"application/json":
         return body
     media_type, _, parameters = content_type.partition(b";")
     media_type = media_type.strip().lower()
+    if media_type in {b"", FORM} and body[:1] == b"{":
+        return body
     if media_type == FORM and body:
         return _fields(bytes(body))
     if media_type.endswith((b"/json", b"+json")):

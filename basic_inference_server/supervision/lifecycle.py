@@ -79,6 +79,7 @@ class WorkersChanged:
 
     ready: int
     target: int
+    error: str | None = None  # why one of them is missing, when that is known
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,8 @@ def advance(
             if life.state is ServerState.STARTING:
                 return _move(life, ServerState.LOADING, now_s), ()
             return life, ()
-        case WorkersChanged(ready, target):
-            return _count(life, ready, target, now_s), ()
+        case WorkersChanged(ready, target, error):
+            return _count(life, ready, target, error, now_s), ()
         case LoadFailed(error, is_permanent):
             return _load_failed(life, error, now_s, policy, chance, is_permanent=is_permanent)
         case Exited(error):
@@ -152,9 +153,12 @@ def _stop(life: Lifecycle, now_s: float) -> Step:
     return life, ()
 
 
-def _count(life: Lifecycle, ready: int, target: int, now_s: float) -> Lifecycle:
+def _count(life: Lifecycle, ready: int, target: int, error: str | None, now_s: float) -> Lifecycle:
     if ready >= target and life.state in ACTIVE_STATES:
         return replace(_move(life, ServerState.READY, now_s), last_error=None)
+    if error is not None and ready and life.state in ACTIVE_STATES:
+        # Some have loaded and one cannot: the others serve, and nobody has to wait for it.
+        return replace(_move(life, ServerState.DEGRADED, now_s), last_error=error)
     if life.state in {ServerState.READY, ServerState.DEGRADED}:
         return _move(life, ServerState.DEGRADED, now_s)
     return life

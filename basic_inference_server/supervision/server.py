@@ -312,8 +312,8 @@ class Server:
             self.log.error("replace_failed", error=error)
             self.keeper.wake_waiters()
 
-    def _count_workers(self, why: str) -> None:
-        self.keeper.feed(WorkersChanged(self.ready_workers, self.target_workers), why)
+    def _count_workers(self, why: str, error: str | None = None) -> None:
+        self.keeper.feed(WorkersChanged(self.ready_workers, self.target_workers, error), why)
 
     def _on_load_failed(self, generation: Generation, message: dict[str, Any]) -> None:
         error = message["error"]
@@ -331,7 +331,7 @@ class Server:
             failure = LoadFailed(error, message["is_permanent"])
             self.keeper.feed(failure, "the endpoint could not be loaded")
         elif generation is self.current:
-            self._count_workers("a worker could not load")
+            self._count_workers("a worker could not load", error)
 
     def _on_worker_exit(self, generation: Generation, message: dict[str, Any]) -> None:
         pid = message["pid"]
@@ -350,7 +350,8 @@ class Server:
             error = f"a worker died while loading: {message['cause']}"
             self.keeper.feed(LoadFailed(error, is_permanent=False), error)
         elif generation is self.current:
-            self._count_workers(f"a worker has ended: {message['cause']}")
+            cause = f"a worker has ended: {message['cause']}"
+            self._count_workers(cause, cause if failed_to_load else None)
 
     def _on_master_exit(self, generation: Generation, code: int) -> None:
         generation.exit_code = code

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.settings import validate
@@ -117,7 +115,6 @@ def test_server_comes_up_and_goes_down(tmp_path: Path) -> None:
     supervise(tmp_path, scenario, source, NR_WORKERS=2)
 
 
-@pytest.mark.xfail(strict=True, reason="the server stays LOADING for ever, without an error")
 def test_server_of_which_one_worker_cannot_load_is_degraded(tmp_path: Path) -> None:
     """It serves with the workers that it has, and says what is wrong with the others."""
 

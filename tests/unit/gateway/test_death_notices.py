@@ -115,4 +115,5 @@ def test_number_of_kept_causes_is_bounded() -> None:
         for _ in range(1000):
             deaths.when_known("demo", told.append)
 
-    assert 64 == len(on_a_loop(scenario))
+    # The others are told `None`, sooner or later.
+    assert 64 == len([cause for cause in on_a_loop(scenario) if cause is not None])

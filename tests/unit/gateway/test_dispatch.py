@@ -154,7 +154,6 @@ def test_fault_of_the_gateway_is_answered_and_logged(plane: Plane) -> None:
     assert ["gateway_fault", "request_failed"] == [event["event"] for event in plane.said]
 
 
-@pytest.mark.xfail(strict=True, reason="only a refusal of our own takes the gauge back")
 def test_fault_of_the_gateway_leaves_no_request_in_flight(plane: Plane) -> None:
     """The figures are true even then."""
     plane.hub.refusal = ZeroDivisionError("bug")
