@@ -2,7 +2,7 @@
 
 A child runs in its own session, dies with the supervisor (the kernel kills its process group when
 the last write end of its life line closes), and its output is read line by line without ever
-blocking it.
+blocking it. What leaves the process group on purpose, with a session of its own, is not reached.
 """
 
 from __future__ import annotations
