@@ -86,9 +86,9 @@ class Commands:
             return {"SIGNATURE": program.name, "STATE": program.state.value}
         server = self._server(message)
         server.replace(self._why(message, "a restart"))
-        await server.keeper.wait_until(
+        await self._wait(
+            server,
             lambda: server.replacement is None and server.state in SERVING_STATES | RESTING_STATES,
-            ANSWER_WITHIN_S,
         )
         if server.replace_error is not None:
             raise NotReady(

@@ -151,6 +151,7 @@ class Server:
     def replace(self, why: str) -> None:
         """Start a new generation beside the current one; it takes over when it is ready."""
         if self.state not in SERVING_STATES:
+            self.replace_error = None
             self.start(why)
         elif self.replacement is None:
             self.log.info("replacing", why=why)

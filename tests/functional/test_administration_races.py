@@ -8,6 +8,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import pytest
+
 from basic_inference_server.testing import RunningGateway
 from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import GATED, GATED_LOAD
@@ -119,13 +121,14 @@ def test_gateway_is_stopped_while_a_stop_waits_for_its_server(
     assert 0 == gateway.process.wait(SOON_S)
 
 
+@pytest.mark.parametrize("path", ["/start_server", "/restart_server"])
 def test_gateway_is_stopped_while_a_start_waits_for_its_server(
-    launch: Launch, tmp_path: Path
+    launch: Launch, tmp_path: Path, path: str
 ) -> None:
     """Nobody waits for a model to load only because somebody had asked for it."""
     with ThreadPoolExecutor(1) as pool, Gate(tmp_path).closed():
         gateway = launch({"gated_load": {}}, LOADING, **SETTINGS)
-        starting = pool.submit(gateway.post, "/start_server", {"SIGNATURE": "gated_load"})
+        starting = pool.submit(gateway.post, path, {"SIGNATURE": "gated_load"})
         eventually(lambda: state_of(gateway, "gated_load") == "LOADING")
         gateway.process.terminate()
         assert 0 == gateway.process.wait(SOON_S)

@@ -79,6 +79,18 @@ def test_new_generation_that_cannot_load_leaves_the_old_one(launch: Launch, brok
     assert ("READY", True) == (server["state"], bool(server["last_error"]))
 
 
+def test_failed_replacement_is_not_held_against_a_later_start(launch: Launch) -> None:
+    """Once the file is mended and the server started anew, the old failure is forgotten."""
+    gateway = launch({"versioned": {}}, {"versioned": version(1)})
+    rewrite(gateway, "1 +\n")
+    assert 503 == gateway.post("/restart_server", {"SIGNATURE": "versioned"}).status_code
+    assert 200 == gateway.post("/kill_server", {"SIGNATURE": "versioned"}).status_code
+    rewrite(gateway, version(2))
+    answer = gateway.post("/restart_server", {"SIGNATURE": "versioned"})
+    assert (200, "READY") == (answer.status_code, answer.json()["STATE"])
+    assert gateway.servers()["versioned"]["last_error"] is None
+
+
 def test_scaling_under_load_loses_nothing(launch: Launch) -> None:
     """`/update_workers` up and down drops no request."""
     gateway = launch({"versioned": {"NR_WORKERS": 1}}, {"versioned": version(1)})
