@@ -28,6 +28,7 @@ from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.supervisor_link import SupervisorLink
+from basic_inference_server.gateway.turnstile import Turnstile
 from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
 
 BACKLOG = 2048
@@ -73,7 +74,7 @@ class HttpWorker(Worker):
         casualties = Casualties(link.tell)
         plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events)
         limits = HttpLimits(
-            plane.handle, spec.max_body_bytes, spec.app_version,
+            Turnstile(loop, plane.handle).enter, spec.max_body_bytes, spec.app_version,
             most_connections(spec.max_connections),
         )  # fmt: skip
         opened = asyncio.Event()
