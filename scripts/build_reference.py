@@ -89,6 +89,8 @@ ENDPOINT_MEANINGS = {
     "else only its fingerprint is kept.",
     "WARMUP": "Inputs that each worker runs before it takes its first request; it counts as ready "
     "when all of them have succeeded.",
+    "OPEN_TO_PUBLIC": "`false`: a request needs a [token](../howto/access.md) that may run this "
+    "endpoint, from this machine too.",
     "ENV": "Environment variables of the server's processes, or of the support process.",
 }
 
