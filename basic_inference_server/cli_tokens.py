@@ -46,8 +46,10 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="config_gateway.txt", help="configuration file")
 
 
-def add_tokens_commands(parser: argparse.ArgumentParser) -> None:
-    """Add `create`, `list` and `revoke`."""
+def add_tokens_commands(
+    parser: argparse.ArgumentParser,
+) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    """Add `create`, `list` and `revoke`; return the action that has them."""
     commands = parser.add_subparsers(dest="tokens_command", required=True)
     create = commands.add_parser("create", help="make a token and print it, this one time")
     add_folder_arguments(create)
@@ -65,6 +67,7 @@ def add_tokens_commands(parser: argparse.ArgumentParser) -> None:
     add_folder_arguments(revoke)
     revoke.add_argument("ids", nargs="+", metavar="ID", help="id of a token, from list or create")
     revoke.set_defaults(action=revoke_tokens)
+    return commands
 
 
 def create_token(arguments: argparse.Namespace) -> None:

@@ -212,7 +212,9 @@ def errors_page() -> str:
         "| `time`, `ver` | local time, version of the application (`app_ver.py`) |",
         "",
         "Some errors add fields: `available` (names), `state` (of the server), `cause` (of a "
-        "worker's death), `retry_after_s`, `max_body_bytes`, `allowed` (methods).",
+        "worker's death), `retry_after_s`, `max_body_bytes`, `allowed` (methods), `reason` (why a "
+        "token does not do: `missing`, `invalid`, `expired`, or `unreadable` when the gateway "
+        "cannot read its tokens), `scope` (that the token would need).",
         "",
         "| status | `code` | when | `retryable` | `executed` |",
         "| --- | --- | --- | --- | --- |",
