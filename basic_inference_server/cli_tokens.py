@@ -76,11 +76,9 @@ def create_token(arguments: argparse.Namespace) -> None:
     scopes = _checked("--scope", checked_scopes, arguments.scopes)
     lifetime_s = _checked("--expires", duration_s, arguments.expires)
     store = _store(arguments)
+    _make_folder(store.path.parent)
     try:
-        _make_folder(store.path.parent)
         token, secret = store.create(name, scopes, lifetime_s)
-    except OSError as error:
-        _fail(f"Cannot make the folder {store.path.parent}: {error.strerror}.")
     except (ValueError, TokensFileError) as error:
         _fail(str(error))
     for signature in _unknown_endpoints(arguments, scopes):
@@ -101,12 +99,15 @@ def _checked(option: str, check: Callable[[Any], T], value: Any) -> T:
 
 def _make_folder(folder: Path) -> None:
     """Make the folder that the first start would make, for the same user."""
-    if folder.exists():
+    if folder.is_dir():
         return
-    folder.mkdir(parents=True)
-    if os.geteuid() == 0:
-        owner = folder.parent.stat()
-        os.chown(folder, owner.st_uid, owner.st_gid)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            owner = folder.parent.stat()
+            os.chown(folder, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        _fail(f"Cannot make the folder {folder}: {error.strerror}.")
 
 
 def list_tokens(arguments: argparse.Namespace) -> None:

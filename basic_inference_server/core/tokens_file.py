@@ -186,6 +186,8 @@ class TokenStore:
                         "nothing was changed."
                     ) from error
                 pause.wait(LOCK_POLL_S)
+            except OSError as error:  # a file system that has no locks
+                raise self._unwritable(error) from error
             else:
                 return
 

@@ -185,6 +185,14 @@ def test_folder_that_is_not_there_is_no_place_for_tokens(
     assert [] == list(shell.folder.iterdir())
 
 
+def test_folder_that_cannot_be_made_is_said(shell: CommandLine) -> None:
+    """A file of its name is in the way."""
+    (shell.folder / "_cache").write_text("")
+    code, output, errors = shell.run("create", "--name", "a", "--scope", "admin")
+    assert (1, "") == (code, output)
+    assert errors.startswith(f"Cannot make the folder {shell.folder / '_cache'}: ")
+
+
 def test_other_app_folder_is_used_as_by_run(shell: CommandLine) -> None:
     """`-a` under the base folder."""
     shell.create("-a", "state")
