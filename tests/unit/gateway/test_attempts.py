@@ -96,6 +96,16 @@ def test_memory_is_bounded(attempts: Attempts) -> None:
     assert MAX_SOURCES == len(attempts._records)
 
 
+def test_source_that_goes_on_is_not_forgotten(attempts: Attempts) -> None:
+    """Others that fail in the meantime push out those that have stopped."""
+    for _ in range(ALLOWED):
+        attempts.fail("192.0.2.7")
+    for half in range(2):
+        for number in range(MAX_SOURCES // 2 + 100):
+            attempts.fail(f"10.{half}.{number // 256}.{number % 256}")
+        assert attempts.fail("192.0.2.7") is not None
+
+
 def test_threads_count_together(clock: ManualClock) -> None:
     """Administration is served by several threads."""
     attempts = Attempts(clock)
