@@ -44,7 +44,7 @@ class TokenStore:
     def __init__(self, path: Path, now_s: Callable[[], float] = wall_s) -> None:
         self.path = path
         self._now_s = now_s
-        self._read: tuple[Fingerprint, tuple[Token, ...]] = (MISSING, ())
+        self._read: tuple[Fingerprint, tuple[Token, ...] | TokensFileError] = (MISSING, ())
 
     # --- reading
 
@@ -61,13 +61,14 @@ class TokenStore:
         except OSError as error:
             raise self._unreadable(error) from error
         self._check_status(status)
-        fingerprint, tokens = self._read
-        if fingerprint == _fingerprint(status):
-            return tokens
-        fingerprint, text = self._read_text()
-        tokens = self._parse(text)
-        self._read = (fingerprint, tokens)  # one assignment: other threads see old or new
-        return tokens
+        fingerprint, found = self._read
+        if fingerprint != _fingerprint(status):
+            fingerprint, raw = self._read_bytes()
+            found = self._understood(raw)
+            self._read = (fingerprint, found)  # one assignment: other threads see old or new
+        if isinstance(found, TokensFileError):
+            raise TokensFileError(str(found))
+        return found
 
     def _check_status(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -81,24 +82,29 @@ class TokenStore:
         if status.st_size > MAX_FILE_BYTES:
             raise self._damaged(f"it is larger than {MAX_FILE_BYTES} bytes")
 
-    def _read_text(self) -> tuple[Fingerprint, str]:
+    def _read_bytes(self) -> tuple[Fingerprint, bytes]:
         try:
             # Without waiting: what was a file a moment ago could be a pipe by now.
             fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | _OPEN_FLAGS)
             with os.fdopen(fd, "rb") as file:
                 status = os.fstat(fd)
                 self._check_status(status)
-                raw = file.read(MAX_FILE_BYTES + 1)
+                return _fingerprint(status), file.read(MAX_FILE_BYTES)
         except OSError as error:
             raise self._unreadable(error) from error
+
+    def _understood(self, raw: bytes) -> tuple[Token, ...] | TokensFileError:
+        """Return the tokens, or what is wrong: a damaged file is not read for each check either."""
         try:
-            return _fingerprint(status), raw.decode("utf-8")
+            return self._parse(raw)
+        except TokensFileError as error:
+            return error
+
+    def _parse(self, raw: bytes) -> tuple[Token, ...]:
+        try:
+            content = parse_config(raw.decode("utf-8"), self.path.name)
         except UnicodeDecodeError as error:
             raise self._damaged("it is not UTF-8") from error
-
-    def _parse(self, text: str) -> tuple[Token, ...]:
-        try:
-            content = parse_config(text, self.path.name)
         except ConfigError as error:
             raise self._damaged(error.problems[0]) from error
         entries = content.get("tokens")

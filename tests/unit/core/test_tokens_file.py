@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from basic_inference_server.core.tokens import MAX_TOKENS, digest_of, find
+from basic_inference_server.core.tokens import MAX_TOKENS, Token, digest_of, find
 from basic_inference_server.core.tokens_file import TOKENS_FILE, TokensFileError, TokenStore
 from tests.support.manual_clock import ManualClock
 
@@ -223,6 +226,44 @@ def test_unchanged_file_is_not_read_again(
     before = store.tokens()
     monkeypatch.setattr(os, "open", lambda *_: pytest.fail("the file was opened"))
     assert store.tokens() is before
+
+
+def test_damaged_file_is_not_read_again_either(
+    store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends wrong tokens cannot make the gateway read it again and again."""
+    store.path.write_text("{")
+    store.path.chmod(0o600)
+    first = problem_of(store.tokens)
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("the file was opened"))
+    assert first == problem_of(store.tokens)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
+    max_leaves=6,
+)
+ENTRIES = st.fixed_dictionaries(
+    dict.fromkeys(("id", "name", "sha256", "scopes", "created", "expires"), JSON_VALUES)
+)
+
+
+@settings(
+    deadline=None, max_examples=150, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(
+    st.dictionaries(st.sampled_from(["format", "tokens"]), JSON_VALUES)
+    | st.builds(lambda entries: {"format": 1, "tokens": entries}, st.lists(JSON_VALUES | ENTRIES))
+    | JSON_VALUES
+)
+def test_any_content_is_tokens_or_damage(store: TokenStore, content: Any) -> None:
+    """Whatever is in the file, nothing else comes out."""
+    store.path.write_text(json.dumps(content))
+    store.path.chmod(0o600)
+    with contextlib.suppress(TokensFileError):
+        assert all(isinstance(token, Token) for token in store.tokens())
 
 
 def test_each_write_makes_the_file_newer(store: TokenStore) -> None:
