@@ -12,7 +12,7 @@ from tests.functional.endpoint_sources import MIRROR
 from tests.functional.gateways import shared_gateway
 
 # `make fuzz` chooses it by --hypothesis-profile; the default suite has hypothesis's own default.
-settings.register_profile("long", max_examples=20_000, deadline=None, database=None)
+settings.register_profile("long", max_examples=10_000, deadline=None, database=None)
 
 
 @pytest.fixture(scope="module")
