@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = Path(__file__).with_name(".cache")
 TARGETS = {
     "request_frames": "test_fuzz_frames:test_request_bytes_are_a_frame_or_a_frame_error",
     "reply_frames": "test_fuzz_frames:test_reply_bytes_are_a_header_or_a_frame_error",
@@ -56,7 +57,9 @@ def fuzz(name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["basic_inference_server"]):
         module = importlib.import_module(f"tests.judges.{module_name}")
     test = getattr(module, test_name)
-    arguments = [sys.argv[0], f"-max_total_time={seconds}", "-verbosity=0", "-print_final_stats=1"]
+    CACHE.mkdir(exist_ok=True)
+    arguments = [sys.argv[0], f"-max_total_time={seconds}", f"-artifact_prefix={CACHE}/"]
+    arguments += ["-verbosity=0", "-print_final_stats=1"]
     atheris.Setup(arguments, test.hypothesis.fuzz_one_input)
     atheris.Fuzz()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -85,6 +86,10 @@ class Client:
         fields: dict[str, Any] = answer.json()
         return answer.status_code, fields
 
+    def close(self) -> None:
+        """Leave."""
+        self._session.close()
+
     def refusal(self, path: str, body: bytes) -> tuple[int, str]:
         """Return status and code of the error."""
         status, fields = self.post(path, body)
@@ -92,9 +97,11 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def client(gateway: RunningGateway) -> Client:
+def client(gateway: RunningGateway) -> Iterator[Client]:
     """A client of the running gateway."""
-    return Client(gateway)
+    client = Client(gateway)
+    yield client
+    client.close()
 
 
 @pytest.mark.parametrize("path", ["/run", "/run/echo"])
