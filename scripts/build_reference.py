@@ -128,7 +128,8 @@ def settings_page() -> str:
         "# Settings",
         "",
         "`config_gateway.txt` is one JSON object; its keys are upper case.",
-        "The file is read once, when the gateway starts.",
+        "The file is read when the gateway starts, and again by "
+        "[`/reload` or SIGHUP](../howto/change.md).",
         "Everything that is wrong in it is printed, each with its path, the value and what is "
         "allowed, and the process ends with exit code 78 before it starts anything.",
         "`python run_gateway.py --check-config` does only that.",
