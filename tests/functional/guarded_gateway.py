@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ from basic_inference_server.core.clock import wall_s
 from basic_inference_server.core.tokens_file import TOKENS_FILE, TokenStore
 from basic_inference_server.testing import RunningGateway
 from tests.functional.addresses import client_from
+from tests.functional.endpoint_sources import FAULTY, MIRROR
+from tests.functional.gateways import shared_gateway
+from tests.support.eventually import eventually
 
 OPEN_TO_ANYBODY = {
     "/run", "/run/<signature>", "/v1/live", "/v1/ready", "/list_servers", "/system_status",
@@ -63,6 +68,36 @@ class Guarded:
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the events of that name."""
         return [event for event in self.gateway.events if event["event"] == name]
+
+
+@contextmanager
+def guarded_gateway(folder: Path) -> Iterator[Guarded]:
+    """Run two gateway processes that trust no address; `vault` and `naughty` are closed.
+
+    They start with a file of tokens that is damaged, which is repaired then.
+    """
+    endpoints: dict[str, dict[str, Any]] = {
+        "mirror": {},
+        "vault": {"SERVER_CLASS": "mirror", "OPEN_TO_PUBLIC": False},
+        "naughty": {"SERVER_CLASS": "faulty", "OPEN_TO_PUBLIC": False},
+        "resting": {"SERVER_CLASS": "mirror", "DISABLED": True},
+        "watcher": {"HOST": "NO_HOST"},
+    }
+    (folder / "_cache").mkdir()
+    (folder / "_cache" / TOKENS_FILE).touch(0o600)
+    with shared_gateway(
+        folder,
+        endpoints,
+        {"mirror": MIRROR, "faulty": FAULTY, "watcher": "import signal\n\nsignal.pause()\n"},
+        ADMIN_TRUST_LOOPBACK=False,
+        GATEWAY_WORKERS=2,
+    ) as running:
+        made = Guarded(running)
+        eventually(lambda: 2 == len(made.events("tokens_unreadable")), what="both have looked")
+        said = [event["error"] for event in made.events("tokens_unreadable")]
+        assert all("put a good copy back" in problem for problem in said)
+        made.store.path.unlink()
+        yield made
 
 
 def environment_of(pid: int) -> str:

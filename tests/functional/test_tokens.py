@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,13 @@ import requests
 from basic_inference_server.core.tokens_file import TOKENS_FILE
 from tests.functional.addresses import client_from
 from tests.functional.answers import check_error
-from tests.functional.endpoint_sources import FAULTY, MIRROR
-from tests.functional.gateways import processes_in, shared_gateway
-from tests.functional.guarded_gateway import OPEN_TO_ANYBODY, Guarded, environment_of
+from tests.functional.gateways import processes_in
+from tests.functional.guarded_gateway import (
+    OPEN_TO_ANYBODY,
+    Guarded,
+    environment_of,
+    guarded_gateway,
+)
 from tests.functional.raw_client import RawClient, head
 from tests.support.eventually import eventually
 
@@ -28,34 +33,9 @@ GUESS = "bis_" + "g" * 43
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """Two gateway processes that trust no address; `vault` and `naughty` are closed.
-
-    They start with a file of tokens that is damaged, which is repaired then.
-    """
-    endpoints: dict[str, dict[str, Any]] = {
-        "mirror": {},
-        "vault": {"SERVER_CLASS": "mirror", "OPEN_TO_PUBLIC": False},
-        "naughty": {"SERVER_CLASS": "faulty", "OPEN_TO_PUBLIC": False},
-        "resting": {"SERVER_CLASS": "mirror", "DISABLED": True},
-        "watcher": {"HOST": "NO_HOST"},
-    }
-    folder = tmp_path_factory.mktemp("tokens")
-    (folder / "_cache").mkdir()
-    (folder / "_cache" / TOKENS_FILE).touch(0o600)
-    with shared_gateway(
-        folder,
-        endpoints,
-        {"mirror": MIRROR, "faulty": FAULTY, "watcher": "import signal\n\nsignal.pause()\n"},
-        ADMIN_TRUST_LOOPBACK=False,
-        GATEWAY_WORKERS=2,
-    ) as running:
-        made = Guarded(running)
-        eventually(lambda: 2 == len(made.events("tokens_unreadable")), what="both have looked")
-        assert all(
-            "put a good copy back" in one["error"] for one in made.events("tokens_unreadable")
-        )
-        made.store.path.unlink()
-        yield made
+    """One gateway for all tests here."""
+    with guarded_gateway(tmp_path_factory.mktemp("tokens")) as running:
+        yield running
 
 
 # --- what a token opens
@@ -90,6 +70,23 @@ def test_other_scheme_is_read_the_same_way(guarded: Guarded) -> None:
     headers = {"Authorization": f"BackendAI {guarded.token('run:vault')}"}
     answer = requests.get(guarded.gateway.url + "/run/vault", headers=headers, timeout=10)
     assert 200 == answer.status_code
+
+
+def test_closing_and_opening_take_effect_with_a_reload(guarded: Guarded) -> None:
+    """In every gateway process, and without losing the endpoint."""
+    path = guarded.gateway.base_folder / "config_gateway.txt"
+    before = path.read_text()
+    clients = [client_from() for _ in range(8)]
+
+    def statuses() -> set[int]:
+        return {guarded.run(None, "mirror", client).status_code for client in clients}
+
+    configuration = json.loads(before)
+    configuration["CONFIG_ENDPOINTS"]["mirror"]["OPEN_TO_PUBLIC"] = False
+    for text, status in ((json.dumps(configuration), 401), (before, 200)):
+        path.write_text(text)
+        assert 200 == guarded.administer("/reload").status_code
+        eventually(lambda status=status: {status} == statuses(), what=f"all answer {status}")  # type: ignore[misc]
 
 
 # --- who is refused: every administration route, every kind of wrong token
@@ -343,6 +340,10 @@ def test_wrong_tokens_are_limited_and_valid_ones_are_not(guarded: Guarded) -> No
             assert 50 <= body["retry_after_s"] <= 60
         assert 200 == guarded.run(token, client=client).status_code
         assert 200 == guarded.call("/list_tokens", guarded.admin_token, {}, client).status_code
+        for path in ("/list_servers", "/run/mirror", "/v1/ready"):
+            headers = {"Authorization": f"Bearer {GUESS}"}
+            answer = client.get(guarded.gateway.url + path, headers=headers, timeout=10)
+            assert 200 == answer.status_code, path
         assert 401 == guarded.run(None, client=client).status_code
     assert 401 == guarded.run(GUESS).status_code
     eventually(lambda: guarded.events("attempts_refused"), what="the log says so")

@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from basic_inference_server.core.errors import Forbidden, Unauthorized
+from basic_inference_server.core.errors import Forbidden, TooManyAttempts, Unauthorized
 from basic_inference_server.core.tokens import ADMIN
 from basic_inference_server.gateway.token_gate import HOW, TokenGate
 
@@ -66,10 +66,13 @@ class AccessRules:
             self.require_administrator(environ, changes=False)
 
     def may_administer(self, environ: Mapping[str, str]) -> bool:
-        """Say whether the caller could also read what only administrators may."""
+        """Say whether the caller could also read what only administrators may.
+
+        A wrong token counts as an attempt, but takes nothing from a caller that needs none.
+        """
         try:
             self.require_administrator(environ, changes=False)
-        except (Unauthorized, Forbidden):
+        except (Unauthorized, Forbidden, TooManyAttempts):
             return False
         return True
 

@@ -131,7 +131,7 @@ def _require_endpoints(scopes: tuple[str, ...]) -> None:
     wanted = [name for name in map(scoped_signature, scopes) if name is not None]
     if not wanted:
         return
-    servers = supervisor().ask("list_servers")["SERVERS"]
+    servers = supervisor().ask("list_servers", is_detailed=False)["SERVERS"]
     available = [name for name, server in servers.items() if server["port"] is not None]
     missing = [name for name in wanted if name not in available]
     if missing:

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from basic_inference_server.core.errors import Forbidden, ServiceError, Unauthorized
+from basic_inference_server.core.errors import (
+    Forbidden,
+    ServiceError,
+    TooManyAttempts,
+    Unauthorized,
+)
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.tokens_file import TOKENS_FILE, TokenStore
+from basic_inference_server.gateway.attempts import ALLOWED
 from basic_inference_server.gateway.control_plane.access import (
     AccessRules,
     is_local_name,
@@ -249,6 +255,20 @@ def test_token_for_endpoints_does_not_administer(token_path: Path, environ: dict
     access.require_administrator(
         {**environ, "HTTP_AUTHORIZATION": f"Bearer {administers}"}, changes=True
     )
+
+
+def test_wrong_token_takes_nothing_away_where_none_is_needed(token_path: Path) -> None:
+    """However often it is wrong: what everybody may read, its sender may read too."""
+    access = rules(token_path)
+    wrong = {**REMOTE, "HTTP_AUTHORIZATION": "Bearer wrong"}
+    assert [False] * (ALLOWED + 5) == [access.may_administer(wrong) for _ in range(ALLOWED + 5)]
+    with pytest.raises(TooManyAttempts):
+        access.require_administrator(wrong, changes=False)
+    assert access.may_administer({**REMOTE, "HTTP_AUTHORIZATION": f"Bearer {TOKEN}"})
+    assert access.may_administer(LOCAL)
+    assert not access.may_administer(REMOTE)
+    _, runs = TokenStore(token_path.with_name(TOKENS_FILE)).create("runs", ("run:*",))
+    assert not access.may_administer({**LOCAL, "HTTP_AUTHORIZATION": f"Bearer {runs}"})
 
 
 def test_untrusted_loopback_needs_a_token(token_path: Path) -> None:
