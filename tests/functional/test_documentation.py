@@ -116,6 +116,10 @@ class Player:
         for index, block in enumerate(self.blocks):
             if block.mark.startswith("file: "):
                 self._write_file(block.mark.removeprefix("file: "), block.text)
+            elif block.mark.startswith("under way: "):
+                self._started()
+                name = block.mark.removeprefix("under way: ")
+                (self.folder / name).write_text(block.text, encoding="utf-8")
             elif block.mark == "section":
                 self._add_section(block.text)
             following = self.blocks[index + 1] if index + 1 < len(self.blocks) else None
