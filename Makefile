@@ -1,5 +1,5 @@
 # Short names for what the scripts do. `make check` is what CI runs.
-.PHONY: install check test unit integration functional load coverage lint lock dist clean
+.PHONY: install check test unit integration functional load chaos coverage lint lock dist clean
 
 VENV ?= .venv-dev
 PY := $(VENV)/bin/python
@@ -19,6 +19,9 @@ unit integration functional:
 
 load:
 	./run_tests.sh tests/load -m load
+
+chaos:
+	./run_tests.sh tests/faults -m chaos
 
 coverage:
 	scripts/bootstrap.sh $(VENV) requirements-dev.lock
