@@ -23,7 +23,8 @@ from basic_inference_server.core.settings import (
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import make_places
 from basic_inference_server.supervision.sockets import StartError
-from basic_inference_server.supervision.supervisor import Launch, Supervisor
+from basic_inference_server.supervision.supervisor import Supervisor
+from basic_inference_server.supervision.workshop import Launch
 
 DEFAULT_PORT = 5002
 FIRST_SERVER_PORT = 5003
@@ -70,9 +71,8 @@ class FlaskGateway:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         base_folder = Path(log.base_folder).resolve()
-        config = select_servers(log.config_data, server_names)
         try:
-            checked, sources = resolve(config, settings)
+            checked, sources = resolve(select_servers(log.config_data, server_names), settings)
         except ConfigError as error:
             report_config_error(error)
         launch = Launch(
@@ -82,6 +82,7 @@ class FlaskGateway:
             workers_suffix=workers_suffix,
             server_execution_path=server_execution_path,
             app_version=application_version(base_folder),
+            read_settings=lambda: resolve(select_servers(log.read_again(), server_names), settings),
         )
         first_port = first_server_port
         if first_port is None:  # who does not care about the one port does not about the others
@@ -101,14 +102,18 @@ class FlaskModelServer:
 
 
 def select_servers(config: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
-    """Return the configuration with only the named endpoints; `None` keeps all."""
+    """Return the configuration with only the named endpoints; `None` keeps all.
+
+    Raises:
+        ConfigError: one of them is not in it.
+    """
     if names is None:
         return dict(config)
     endpoints = config.get("CONFIG_ENDPOINTS", {})
     missing = [name for name in names if name not in endpoints]
     if missing:
-        report_config_error(
-            ConfigError([f"server_names: {name!r} is not in CONFIG_ENDPOINTS" for name in missing])
+        raise ConfigError(
+            [f"server_names: {name!r} is not in CONFIG_ENDPOINTS" for name in missing]
         )
     chosen = {**config, "CONFIG_ENDPOINTS": {name: endpoints[name] for name in names}}
     if chosen.get("DEFAULT_SERVER") not in names:

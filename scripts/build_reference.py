@@ -73,10 +73,18 @@ ENDPOINT_MEANINGS = {
     "`overloaded`.",
     "IDEMPOTENT": "`true`: a request whose worker died is sent once more. "
     "When not set, the endpoint's own `_CONFIG` decides.",
-    "MAX_REQUESTS": "A worker leaves after about that many requests (10 % more or less, so that "
-    "not all leave together) and is replaced.",
-    "MAX_MEMORY_MB": "A worker whose resident memory is above it leaves after its request and is "
-    "replaced; looked at once a second.",
+    "MAX_REQUESTS": "A worker leaves after that many requests (up to 10 % fewer, so that not all "
+    "leave together) and is replaced.",
+    "MAX_MEMORY_MB": "A worker whose resident memory is above it (up to 10 % below, for the same "
+    "reason) leaves after its request and is replaced; looked at once a second.",
+    "MAX_MEMORY_HARD_MB": "A worker whose resident memory is above it is ended at once, in the "
+    "middle of its request, which is answered 502; looked at twice a second.",
+    "QUARANTINE_WINDOW": "A request that kills its worker twice within so many seconds is refused "
+    "from then on with 422 `quarantined`; 0 turns this off.",
+    "QUARANTINE_KEEP_BODY": "`true`: `/quarantine` shows the body of such a request (up to 1 MiB); "
+    "else only its fingerprint is kept.",
+    "WARMUP": "Inputs that each worker runs before it takes its first request; it counts as ready "
+    "when all of them have succeeded.",
     "ENV": "Environment variables of the server's processes, or of the support process.",
 }
 

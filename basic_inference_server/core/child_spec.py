@@ -34,6 +34,7 @@ class ServerSpec:
     listen_fd: int
     announce_fd: int
     scoreboard_fd: int
+    warmup: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

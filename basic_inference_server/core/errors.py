@@ -103,6 +103,12 @@ class BadInput(ServiceError):
     status, code = 422, "bad_input"
 
 
+class Quarantined(ServiceError):
+    """Executing this very request has killed its worker twice."""
+
+    status, code = 422, "quarantined"
+
+
 class HeadersTooLarge(ServiceError):
     """The header section is larger than the gateway reads."""
 

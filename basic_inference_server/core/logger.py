@@ -42,9 +42,20 @@ class Logger:
         self.app_folder = app_folder
         self.config_file = config_file
         self.events = log or EventLog(process_sink(), program=lib_name or None)
+        self._laid_over: dict[str, Any] = {}
         self.config_data: dict[str, Any] = {}
         if config_file:
             self.config_data = self._read(config_file)
+
+    def read_again(self) -> dict[str, Any]:
+        """Return what the configuration file says now, under what was laid over it.
+
+        Raises:
+            ConfigError: the file cannot be read or is not one JSON object.
+        """
+        if not self.config_file:
+            return self.config_data
+        return {**self._read(self.config_file), **self._laid_over}
 
     def _read(self, config_file: str) -> dict[str, Any]:
         # Imported here: an endpoint's Logger reads no file and must not pay for the reader.
@@ -67,6 +78,7 @@ class Logger:
 
     def update_config_data(self, config_data: dict[str, Any]) -> None:
         """Lay `config_data` over what is there."""
+        self._laid_over = {**self._laid_over, **config_data}
         self.config_data = {**self.config_data, **config_data}
 
     def get_base_folder(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 UNLIMITED = 2**60
+PAGE_BYTES = resource.getpagesize()
 
 
 def proportional_bytes(pid: int, proc: Path = Path("/proc")) -> int:
@@ -19,15 +21,16 @@ def proportional_bytes(pid: int, proc: Path = Path("/proc")) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     except PermissionError:
-        return _resident_bytes(pid, proc)
+        return resident_bytes(pid, proc)
     except OSError:
         return 0
-    return _resident_bytes(pid, proc)
+    return resident_bytes(pid, proc)
 
 
-def _resident_bytes(pid: int, proc: Path) -> int:
+def resident_bytes(pid: int, proc: Path = Path("/proc")) -> int:
+    """Return a process's resident set size; 0 once it has ended."""
     try:
-        return int((proc / str(pid) / "statm").read_text().split()[1]) * 4096
+        return int((proc / str(pid) / "statm").read_text().split()[1]) * PAGE_BYTES
     except (OSError, IndexError):
         return 0
 
@@ -71,3 +74,30 @@ def container_limit_bytes(
         if tightest is None or int(text) < tightest[0]:
             tightest = (int(text), used)
     return tightest
+
+
+def out_of_memory_kills(
+    proc: Path = Path("/proc"), root: Path = CGROUP_ROOT
+) -> tuple[int | None, int | None]:
+    """Return how many processes the kernel has killed for want of memory.
+
+    The first figure is for this process's control groups (`oom_kill` in cgroup v2's
+    `memory.events` or v1's `memory.oom_control`), the second for the whole machine
+    (`/proc/vmstat`). `None` where it cannot be read.
+    """
+    groups = [
+        kills
+        for file in _limit_files(proc, root)
+        for name in ("memory.events", "memory.oom_control")
+        if (kills := _count_in(file.parent / name, "oom_kill")) is not None
+    ]
+    return max(groups, default=None), _count_in(proc / "vmstat", "oom_kill")
+
+
+def _count_in(file: Path, name: str) -> int | None:
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith(name + " ")]
+    return int(found[0][1]) if found else None

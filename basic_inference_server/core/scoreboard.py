@@ -28,8 +28,8 @@ LATENCY_BOUNDS_US: Final = (
 BUCKETS: Final = len(LATENCY_BOUNDS_US) + 1
 
 STATE, PID, GENERATION, HEARTBEAT, STARTED, DEADLINE = range(6)
-REQUESTS, ERRORS, BUSY_NS, SINCE = 6, 7, 8, 9
-FIRST_BUCKET: Final = 10
+REQUESTS, ERRORS, BUSY_NS, SINCE, CALL = 6, 7, 8, 9, 10
+FIRST_BUCKET: Final = 11
 TARGET_WORKERS_WORD: Final = 0
 HIGH_WATER_WORD: Final = 1  # and the next one: how many slots of each half were ever used
 
@@ -59,7 +59,10 @@ def _words(fd: int) -> memoryview:
 
 @dataclass(frozen=True)
 class SlotReading:
-    """One worker's slot at one moment; times are monotonic nanoseconds, 0 is 'none'."""
+    """One worker's slot at one moment; times are monotonic nanoseconds, 0 is 'none'.
+
+    The fields after `state` stand in the order of the slot's words.
+    """
 
     index: int
     state: WorkerState
@@ -72,6 +75,7 @@ class SlotReading:
     errors: int
     busy_ns: int
     since_ns: int
+    call: int = 0
 
     @property
     def worker_id(self) -> int:
@@ -119,13 +123,8 @@ class ServerScoreboard:
     def read(self, index: int) -> SlotReading:
         """Return one slot's values."""
         base = (index + 1) * SLOT_WORDS
-        state, pid, generation, heartbeat, started, deadline, requests, errors, busy, since = (
-            self._words[base : base + FIRST_BUCKET].tolist()
-        )
-        return SlotReading(
-            index, WorkerState(state), pid, generation, heartbeat, started, deadline,
-            requests, errors, busy, since,
-        )  # fmt: skip
+        state, *values = self._words[base : base + FIRST_BUCKET].tolist()
+        return SlotReading(index, WorkerState(state), *values)
 
     def occupied(self) -> list[SlotReading]:
         """Return the slots that belong to a process now."""
@@ -186,9 +185,10 @@ class Slot:
         """Say that the process still runs."""
         self._words[self._base + HEARTBEAT] = now_ns
 
-    def begin(self, now_ns: int, deadline_ns: int) -> None:
-        """Say that a request is being executed."""
+    def begin(self, now_ns: int, deadline_ns: int, call: int = 0) -> None:
+        """Say that a request is being executed; `call` is what its sender knows it by."""
         words, base = self._words, self._base
+        words[base + CALL] = call
         words[base + DEADLINE] = deadline_ns
         words[base + STARTED] = now_ns
         words[base + STATE] = WorkerState.BUSY

@@ -64,6 +64,14 @@ class EndpointSettings(BaseModel):
     IDEMPOTENT: bool | None = Field(None, description="true or false")
     MAX_REQUESTS: int | None = Field(None, ge=1, description="an integer of at least 1")
     MAX_MEMORY_MB: int | None = Field(None, ge=16, description="an integer of at least 16")
+    MAX_MEMORY_HARD_MB: int | None = Field(None, ge=16, description="an integer of at least 16")
+    QUARANTINE_WINDOW: float = Field(
+        600, ge=0, le=86400, description="a number of seconds from 0 to 86400"
+    )
+    QUARANTINE_KEEP_BODY: bool = Field(False, description="true or false")
+    WARMUP: list[dict[str, Any]] = Field(
+        default_factory=list, description="a list of inputs (objects)"
+    )
     ENV: dict[str, str] = Field(
         default_factory=dict, description="an object whose values are texts"
     )

@@ -55,6 +55,7 @@ class Route:
     ready_workers: int = 0
     last_error: str | None = None
     restart_at_s: float | None = None
+    quarantine_keeps_body: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -64,18 +65,23 @@ class Route:
 
 @dataclass(frozen=True)
 class RoutingTable:
-    """All routes at one moment; `is_open` is false until clients may be let in."""
+    """All routes at one moment; `is_open` is false until clients may be let in.
+
+    `quarantined` says which bodies are refused: signature -> fingerprint -> length.
+    """
 
     routes: Mapping[str, Route] = field(default_factory=dict)
     disabled: tuple[str, ...] = ()
     is_open: bool = False
     is_shutting_down: bool = False
+    quarantined: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def to_message(self) -> dict[str, Any]:
         """Return the table as plain JSON values."""
         return {
             "routes": [asdict(route) for route in self.routes.values()],
             "disabled": list(self.disabled),
+            "quarantined": {name: dict(bodies) for name, bodies in self.quarantined.items()},
             "is_open": self.is_open,
             "is_shutting_down": self.is_shutting_down,
         }
@@ -90,6 +96,7 @@ class RoutingTable:
         return cls(
             routes=routes,
             disabled=tuple(message["disabled"]),
+            quarantined=message["quarantined"],
             is_open=message["is_open"],
             is_shutting_down=message["is_shutting_down"],
         )

@@ -17,7 +17,6 @@ from basic_inference_server.core.errors import (
     ServiceError,
     ShuttingDown,
     UnknownSignature,
-    WorkerDied,
 )
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.topology import (
@@ -28,12 +27,13 @@ from basic_inference_server.core.topology import (
     RoutingTable,
     ServerState,
 )
+from basic_inference_server.gateway.casualties import Casualties
 from basic_inference_server.gateway.cors import CorsPolicy
 from basic_inference_server.gateway.counters import Counters
-from basic_inference_server.gateway.death_notices import DeathNotices
 from basic_inference_server.gateway.dispatch import Dispatch
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.probes import live_body, ready_report
+from basic_inference_server.gateway.quarantine import require_harmless
 from basic_inference_server.gateway.request_body import json_body
 from basic_inference_server.gateway.signature_peek import signature_of
 
@@ -55,12 +55,13 @@ class DataPlane:
         hub: Hub,
         counters: Counters,
         control_plane: Callable[[Exchange, str | None], None],
+        casualties: Casualties,
         log: EventLog,
     ) -> None:
         self.hub = hub
         self.table = RoutingTable()
         self._patient: defaultdict[str, list[Dispatch]] = defaultdict(list)
-        self.deaths = DeathNotices()
+        self.casualties = casualties
         self.version = spec.app_version
         self._log = log
         self._counters = counters
@@ -122,6 +123,9 @@ class DataPlane:
             raise UnknownSignature(
                 f"There is no endpoint {signature[:128]!r}.", available=self.table.available()
             )
+        quarantined = self.table.quarantined.get(signature)
+        if quarantined is not None:
+            require_harmless(route, body, quarantined)
         dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
         if route.state not in SERVING_STATES:
             self._require_patience_pays(route)
@@ -212,20 +216,6 @@ class DataPlane:
     def expected_wait_s(self, route: Route) -> int:
         """Return when a full queue is worth another try: its length times the mean duration."""
         return self._counters.expected_wait_s(route.cell, max(1, route.ready_workers))
-
-    def explain_death(self, route: Route, fail: Callable[[ServiceError], None]) -> None:
-        """Fail a request whose worker died, with the cause if the supervisor tells it soon."""
-
-        def on_cause(cause: str | None) -> None:
-            because = f": {cause}" if cause else ""
-            fail(
-                WorkerDied(
-                    f"The worker of {route.signature} died while it had this request{because}.",
-                    cause=cause or "unknown",
-                )
-            )
-
-        self.deaths.when_known(route.signature, on_cause)
 
     def count_answer(self, route: Route, status: int, started_ns: int) -> None:
         """Count the end of a request."""

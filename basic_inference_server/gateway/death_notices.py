@@ -1,49 +1,68 @@
-"""Joins two pieces of news: a connection that broke, and the supervisor's word on why."""
+"""Joins two pieces of news: a connection that broke, and the supervisor's word on why.
+
+Both name the call by the instant at which it was sent, which is in the request's frame and on the
+worker's slot of the scoreboard, so a cause never reaches another request's caller.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-
-from basic_inference_server.core.clock import monotonic_s
+from typing import Any, NamedTuple
 
 PATIENCE_S = 0.25
-FRESH_S = 1.0
+KEPT = 256
 
-OnCause = Callable[[str | None], None]
+
+class DeathNotice(NamedTuple):
+    """Why a worker died; `blames_request` when executing its request has caused it."""
+
+    cause: str
+    blames_request: bool = False
+
+
+OnNotice = Callable[[DeathNotice | None], None]
 
 
 class DeathNotices:
-    """Holds causes for a moment, for whoever asks just before or after they arrive."""
+    """Holds notices for a moment, for whoever asks just before or after they arrive."""
 
     def __init__(self) -> None:
-        self._causes: dict[str, deque[tuple[float, str]]] = defaultdict(lambda: deque(maxlen=64))
-        self._waiting: dict[str, deque[tuple[OnCause, asyncio.TimerHandle]]] = defaultdict(deque)
+        self._notices: OrderedDict[int, DeathNotice] = OrderedDict()
+        self._waiting: dict[int, tuple[OnNotice, asyncio.TimerHandle]] = {}
 
-    def announce(self, signature: str, cause: str) -> None:
-        """Take the supervisor's word that a busy worker has died."""
-        waiting = self._waiting[signature]
-        if waiting:
-            on_cause, timer = waiting.popleft()
+    def announce(self, call: int, notice: DeathNotice) -> None:
+        """Take the supervisor's word on the death of a worker that executed `call`."""
+        waiting = self._waiting.pop(call, None)
+        if waiting is not None:
+            on_notice, timer = waiting
             timer.cancel()
-            on_cause(cause)
-        else:
-            self._causes[signature].append((monotonic_s(), cause))
+            on_notice(notice)
+            return
+        self._notices[call] = notice
+        if len(self._notices) > KEPT:  # those of other gateway processes' calls
+            self._notices.popitem(last=False)
 
-    def when_known(self, signature: str, on_cause: OnCause) -> None:
-        """Call `on_cause` with the cause of the next death, or with `None` after a moment."""
-        causes = self._causes[signature]
-        while causes:
-            at_s, cause = causes.popleft()
-            if monotonic_s() - at_s <= FRESH_S:
-                on_cause(cause)
-                return
-        waiting = self._waiting[signature]
+    def when_known(self, call: int, on_notice: OnNotice) -> None:
+        """Call `on_notice` with the notice of that call, or with `None` after a moment."""
+        notice = self._notices.pop(call, None)
+        if notice is not None:
+            on_notice(notice)
+            return
 
         def give_up() -> None:
-            waiting.remove(entry)
-            on_cause(None)
+            del self._waiting[call]
+            on_notice(None)
 
-        entry = (on_cause, asyncio.get_running_loop().call_later(PATIENCE_S, give_up))
-        waiting.append(entry)
+        timer = asyncio.get_running_loop().call_later(PATIENCE_S, give_up)
+        self._waiting[call] = (on_notice, timer)
+
+
+def notice_of(message: dict[str, Any]) -> tuple[int, DeathNotice]:
+    """Return call and notice of the supervisor's push.
+
+    Raises:
+        KeyError: it lacks a field.
+    """
+    return message["call"], DeathNotice(message["cause"], message["blames_request"])

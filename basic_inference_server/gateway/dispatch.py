@@ -26,7 +26,7 @@ class Dispatch:
     """Sends the request, at most twice where the endpoint allows it, and answers the exchange."""
 
     __slots__ = ("_attempts", "_body", "_call", "_deadline_ns", "_exchange", "_plane", "_route",
-                 "_started_ns")  # fmt: skip
+                 "_sent_ns", "_started_ns")  # fmt: skip
 
     def __init__(
         self, plane: DataPlane, exchange: Exchange, route: Route, body: bytes | bytearray,
@@ -38,6 +38,7 @@ class Dispatch:
         self._body = body
         self._started_ns = monotonic_ns()
         self._deadline_ns = self._started_ns + int(timeout_s * NS_PER_S)
+        self._sent_ns = 0
         self._attempts = 0
         self._call: Call | None = None
 
@@ -50,8 +51,9 @@ class Dispatch:
         """
         exchange = self._exchange
         self._attempts += 1
+        self._sent_ns = monotonic_ns()
         head = encode_request(
-            exchange.request_id, JSON, len(self._body), self._deadline_ns, monotonic_ns()
+            exchange.request_id, JSON, len(self._body), self._deadline_ns, self._sent_ns
         )
         route = self._route
         try:
@@ -74,6 +76,7 @@ class Dispatch:
         if call is not None:
             self._plane.hub.abandon(call)
             self._plane.count_abandoned(self._route)
+            self._plane.casualties.departed(*self._particulars())
 
     @property
     def signature(self) -> str:
@@ -111,13 +114,19 @@ class Dispatch:
     def on_lost(self) -> None:
         """The worker died under the request: once more where that is allowed, else say so."""
         self._call = None
+        particulars = self._particulars()
         if self._route.idempotent and self._attempts == 1 and monotonic_ns() < self._deadline_ns:
+            self._plane.casualties.blame(*particulars)
             try:
                 self.send()
             except ServiceError as error:
                 self._fail(error)
             return
-        self._plane.explain_death(self._route, self._fail)
+        self._plane.casualties.explain(*particulars, self._fail)
+
+    def _particulars(self) -> tuple[int, Route, bytes | bytearray, str]:
+        """Return what a death under this request is known by."""
+        return self._sent_ns, self._route, self._body, self._exchange.request_id.decode("ascii")
 
     def on_deadline(self) -> None:
         """The time is up. A request that was still waiting for its endpoint was never started."""
@@ -137,6 +146,7 @@ class Dispatch:
         else:
             seconds = (self._deadline_ns - self._started_ns) / NS_PER_S
             message = f"{route.signature} did not answer within {seconds:g} s."
+            self._plane.casualties.departed(*self._particulars())
         self._fail(DeadlineExceeded(message))
 
     def _fail(self, error: ServiceError) -> None:

@@ -17,6 +17,7 @@ from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import EventLog, RecordWriter, route_library_logging
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.topology import RoutingTable
+from basic_inference_server.gateway.casualties import Casualties
 from basic_inference_server.gateway.control_plane.application import make_application_factory
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.data_plane import DataPlane
@@ -63,7 +64,9 @@ class HttpWorker(Worker):
         hub = Hub(loop)
         counters = Counters(GatewayScoreboard(spec.scoreboard_fd), self.process_index)
         bridge = WsgiBridge(make_application_factory(spec), self.events, spec.app_version)
-        plane = DataPlane(spec, hub, counters, bridge.handle, self.events)
+        link = SupervisorLink(spec.control_path, self.events)
+        casualties = Casualties(link.tell)
+        plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events)
         limits = HttpLimits(plane.handle, spec.max_body_bytes, spec.app_version)
         opened = asyncio.Event()
 
@@ -72,8 +75,7 @@ class HttpWorker(Worker):
             if table.is_open:
                 opened.set()
 
-        link = SupervisorLink(spec.control_path, on_table, plane.deaths.announce, self.events)
-        following = loop.create_task(link.run())
+        following = loop.create_task(link.run(on_table, casualties.announce))
         beating = loop.create_task(self._beat(limits, stopping))
         if await _either(opened, stopping):
             servers = await self._listen(loop, limits)

@@ -6,6 +6,7 @@ has loaded is not replaced in a tight loop.
 
 from __future__ import annotations
 
+import os
 import socket
 
 from basic_inference_server.core.announcements import Announcer
@@ -98,6 +99,8 @@ class ServerArbiter(PreforkArbiter):
             pid=pid,
             worker_id=reading.worker_id,
             cause=describe_exit(status),
+            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            call=reading.call if reading.state is WorkerState.BUSY else 0,
             had_loaded=had_loaded,
             was_busy=reading.state is WorkerState.BUSY,
             is_clean=was_asked or status == 0,

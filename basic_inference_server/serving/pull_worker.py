@@ -6,6 +6,7 @@ one does not, so nothing ever waits behind a hung or slow neighbour.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import os
@@ -34,6 +35,7 @@ from basic_inference_server.core.logs import (
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
+from basic_inference_server.serving.warmup import warm_up
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
@@ -41,6 +43,9 @@ from basic_inference_server.worker.load_error import EndpointLoadError
 
 HEARTBEAT_S = 1.0
 RECYCLE_JITTER = 0.1
+ACCEPT_PAUSE_MS = 100
+MAX_FAILED_ACCEPTS = 5
+VICTIM_SCORE = 500
 
 
 class PullWorker(Worker):
@@ -58,14 +63,12 @@ class PullWorker(Worker):
         self.endpoint: FlaskWorker | None = None
         self.events = EventLog(self._write_event, self.spec.log_level, worker_id=self.worker_id)
         self._write_record = RecordWriter()
-        self._requests_left = self._request_allowance()
-
-    def _request_allowance(self) -> int | None:
-        limit = self.spec.max_requests
-        if limit is None:
-            return None
+        self._failed_accepts = 0
         # Workers that started together must not all leave together.
-        return int(limit * random.uniform(1 - RECYCLE_JITTER, 1 + RECYCLE_JITTER)) or 1  # noqa: S311
+        jitter = random.uniform(1 - RECYCLE_JITTER, 1)  # noqa: S311
+        limit, limit_mb = self.spec.max_requests, self.spec.max_memory_mb
+        self._requests_left = None if limit is None else int(limit * jitter) or 1
+        self._memory_limit_mb = None if limit_mb is None else limit_mb * jitter
 
     def _write_event(self, event: dict[str, Any]) -> None:
         if self.endpoint is not None and self.endpoint.request_id:
@@ -81,6 +84,7 @@ class PullWorker(Worker):
         super().init_signals()
         signal.signal(signal.SIGABRT, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        offer_as_victim()
         faulthandler.enable(all_threads=True)
 
     def run(self) -> None:
@@ -118,6 +122,7 @@ class PullWorker(Worker):
             notify=self.notifications.add,
         )
         self.endpoint = load_worker(found.worker_class, context)
+        warm_up(self.endpoint, spec.warmup)
         return found
 
     def _announce_ready(self, found: FoundEndpoint) -> None:
@@ -176,13 +181,28 @@ class PullWorker(Worker):
                 self.notifications.send()
                 waiter.poll()
                 continue
-            except OSError as error:  # e.g. no descriptors left: say so, wait, try again
-                self.events.error("accept_failed", error=str(error))
-                waiter.poll(1.0)
+            except OSError as error:
+                self._survive_failed_accept(error)
                 continue
+            self._failed_accepts = 0
             with accepted:
                 responder.serve(FrameConnection(accepted))
             self._count_request()
+
+    def _survive_failed_accept(self, error: OSError) -> None:
+        """Wait a moment for descriptors to come back; a worker that has leaked them all leaves.
+
+        Not on the listener, which stays readable.
+        """
+        self._failed_accepts += 1
+        if self._failed_accepts == 1:
+            self.events.error("accept_failed", error=str(error))
+        if self._failed_accepts >= MAX_FAILED_ACCEPTS:
+            self._retire("accept_failed", error=str(error))
+            return
+        stop = select.poll()
+        stop.register(self.PIPE[0], select.POLLIN)
+        stop.poll(ACCEPT_PAUSE_MS)
 
     def _count_request(self) -> None:
         if self._requests_left is None:
@@ -210,10 +230,16 @@ class PullWorker(Worker):
             if os.getppid() != self.ppid:
                 self.alive = False
                 self._wake()
-            limit_mb = self.spec.max_memory_mb
-            if limit_mb is not None and resident_mb() > limit_mb:
-                self._retire("max_memory", limit_mb=limit_mb, resident_mb=round(resident_mb()))
+            if self._memory_limit_mb is not None and resident_mb() > self._memory_limit_mb:
+                held_mb = round(resident_mb())
+                self._retire("max_memory", limit_mb=self.spec.max_memory_mb, resident_mb=held_mb)
             pause.wait(HEARTBEAT_S)
+
+
+def offer_as_victim() -> None:
+    """Have the kernel, when memory runs out, end a worker before the gateway or the supervisor."""
+    with contextlib.suppress(OSError):  # a hardened container may not allow it
+        Path("/proc/self/oom_score_adj").write_text(str(VICTIM_SCORE))
 
 
 def resident_mb() -> float:

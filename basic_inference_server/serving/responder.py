@@ -60,7 +60,7 @@ class Responder:
         if started_ns >= frame.deadline_ns or connection.caller_has_left():
             self._events.debug("dropped_unexecuted", request_id=frame.request_id)
             return
-        self._slot.begin(started_ns, started_ns + self._timeout_ns)
+        self._slot.begin(started_ns, started_ns + self._timeout_ns, frame.sent_ns)
         failed = True
         try:
             reply, failed = self._execute(frame, started_ns)

@@ -110,7 +110,7 @@ class ChildProcess:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._read_announcements()
-        self._drain_output()
+        self.drain_output()
         self._events.on_exit(code)
 
     def release(self) -> None:
@@ -137,7 +137,8 @@ class ChildProcess:
             with contextlib.suppress(MessageError):
                 self._events.on_message(decode_message(datagram))
 
-    def _drain_output(self) -> None:
+    def drain_output(self) -> None:
+        """Read what the child has printed so far."""
         for _ in range(OUTPUT_PIPE_BYTES // READ_CHUNK + 1):
             if not self._read_output():
                 return

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from basic_inference_server.core.errors import NotReady, ShuttingDown, UnknownSignature
+from basic_inference_server.core.errors import (
+    NotFound,
+    NotReady,
+    ShuttingDown,
+    UnknownSignature,
+)
 from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.lifecycle import RESTING_STATES
+from basic_inference_server.supervision.quarantine import Strike
 from basic_inference_server.supervision.reports import describe_program, describe_server
 from basic_inference_server.supervision.server import Server
 
@@ -17,6 +24,7 @@ if TYPE_CHECKING:
     from basic_inference_server.supervision.supervisor import Supervisor
 
 ANSWER_WITHIN_S = 150.0
+STRIKE_FIELDS = tuple(field.name for field in fields(Strike))
 
 
 class Commands:
@@ -36,6 +44,9 @@ class Commands:
             "notifications": self.notifications,
             "system_overview": self.system_overview,
             "support_report": self.support_report,
+            "strike": self.strike,
+            "quarantine": self.quarantine,
+            "release_quarantine": self.release_quarantine,
             "shutdown": self.shutdown,
         }
 
@@ -53,18 +64,24 @@ class Commands:
         reason = message.get("reason")
         return f"{action} was asked for" + (f": {reason}" if reason else "")
 
-    async def list_servers(self, _message: dict[str, Any]) -> dict[str, Any]:
+    async def list_servers(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return how every server and program does."""
         supervisor = self._supervisor
         servers = {
-            name: describe_server(server, supervisor.gateway_scoreboard)
+            name: describe_server(
+                server, supervisor.gateway_scoreboard, is_detailed=message["is_detailed"]
+            )
             for name, server in supervisor.servers.items()
         }
         for name, program in supervisor.support.items():
             servers[name] = describe_program(program)
         return {
             "AVAIL_SERVERS": supervisor.routing_table().available(),
-            "SERVERS": {name: servers[name] for name in supervisor.order if name in servers},
+            "SERVERS": {
+                name: servers[name]
+                for name in supervisor.settings.CONFIG_ENDPOINTS
+                if name in servers
+            },
         }
 
     async def start_server(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +201,35 @@ class Commands:
             )
         program.take_report(message["report"])
         return {"SIGNATURE": program.name, "RECEIVED": True}
+
+    async def strike(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Count a death that a request has caused; say whether it is in quarantine now."""
+        supervisor = self._supervisor
+        known: dict[str, Any] = {name: message[name] for name in STRIKE_FIELDS}
+        strike = Strike(**known)
+        server = self._server(message)
+        reference = supervisor.quarantine.strike(strike, server.section.QUARANTINE_WINDOW)
+        if reference is not None:
+            server.log.error(
+                "quarantined", reference=reference, request_id=strike.request_id,
+                cause=strike.cause,
+            )  # fmt: skip
+            supervisor.push_table()  # before the answer, on which the caller's own answer waits
+        return {"reference": reference}
+
+    async def quarantine(self, _message: dict[str, Any]) -> dict[str, Any]:
+        """Return what is in quarantine."""
+        return {"QUARANTINE": self._supervisor.quarantine.reports()}
+
+    async def release_quarantine(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Let a body pass again."""
+        supervisor = self._supervisor
+        released = supervisor.quarantine.release(message["reference"])
+        if not released and message["reference"] != "*":
+            raise NotFound(f"Nothing is in quarantine as {message['reference'][:64]!r}.")
+        supervisor.push_table()
+        supervisor.log.info("quarantine_released", references=released, why="it was asked for")
+        return {"RELEASED": released}
 
     async def shutdown(self, _message: dict[str, Any]) -> dict[str, Any]:
         """Stop everything, after this answer has gone out."""

@@ -10,7 +10,8 @@ from basic_inference_server.core.logs import EventLog, Sink
 
 MAX_LINES_PER_S = 2000
 OUTPUT_EVENT = b'"event":"output"'
-KEPT_LINES = 20
+KEPT_LINES = 120
+SHOWN_LINES = 40
 
 
 class OutputRelay:
@@ -24,7 +25,7 @@ class OutputRelay:
         self._second = 0
         self._allowance = MAX_LINES_PER_S
         self._suppressed = 0
-        self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._last_lines: deque[tuple[int | None, str]] = deque(maxlen=KEPT_LINES)
 
     def __call__(self, line: bytes) -> None:
         """Take one line."""
@@ -46,8 +47,13 @@ class OutputRelay:
             self._relay_record(line)
         else:
             text = line.decode("utf-8", "backslashreplace")
-            self.last_lines.append(text)
+            self._last_lines.append((None, text))
             self._log.info("output", message=text)
+
+    def last_lines(self, worker_id: int) -> list[str]:
+        """Return the newest lines of a worker, and those that name none, such as stacks."""
+        own = [text for owner, text in self._last_lines if owner in {None, worker_id}]
+        return own[-SHOWN_LINES:]
 
     def _relay_record(self, line: bytes) -> None:
         try:
@@ -59,7 +65,7 @@ class OutputRelay:
             return
         event["server"] = self._name
         if event.get("event") == "output":
-            self.last_lines.append(str(event.get("message", "")))
+            self._last_lines.append((event.get("worker_id"), str(event.get("message", ""))))
         self._sink(event)
 
     def _say_suppressed(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from basic_inference_server.core.settings import GatewaySettings
 from basic_inference_server.supervision.exclusive import lock_folder
-from basic_inference_server.supervision.server import ServerPlace
+from basic_inference_server.supervision.server_parts import ServerPlace
 from basic_inference_server.supervision.sockets import (
     StartError,
     bind_direct_port,

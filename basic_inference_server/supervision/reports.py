@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
@@ -16,12 +17,18 @@ from basic_inference_server.core.scoreboard import (
     WorkerState,
 )
 from basic_inference_server.core.topology import SERVING_STATES
+from basic_inference_server.supervision.autopsy import Death
 from basic_inference_server.supervision.program import Program
 from basic_inference_server.supervision.server import Server
 
 
-def describe_server(server: Server, gateway: GatewayScoreboard) -> dict[str, Any]:
-    """Return a server's state, workers and counters."""
+def describe_server(
+    server: Server, gateway: GatewayScoreboard, *, is_detailed: bool = False
+) -> dict[str, Any]:
+    """Return a server's state, workers and counters.
+
+    `is_detailed` adds the last output of a worker that died: it may hold inputs and stacks.
+    """
     life = server.keeper.life
     counters = gateway.totals(server.place.cell)
     executed, errors, busy_ns = server.scoreboard.totals()
@@ -53,12 +60,22 @@ def describe_server(server: Server, gateway: GatewayScoreboard) -> dict[str, Any
         "timeouts": counters[EXPIRED],
         "busy_s": round(busy_ns / 1e9, 3),
         "last_error": life.last_error or server.replace_error,
+        "last_death": _describe_death(server.deaths.last, is_detailed=is_detailed),
         "retry_in_s": _until(life.restart_at_s, now_s),
         "description": server.section.DESCRIPTION or server.endpoint.get("summary", ""),
         "class": server.endpoint.get("class"),
         "version": server.endpoint.get("version"),
         "idempotent": server.route().idempotent,
     }
+
+
+def _describe_death(death: Death | None, *, is_detailed: bool) -> dict[str, Any] | None:
+    if death is None:
+        return None
+    fields = asdict(death)
+    if not is_detailed:
+        del fields["last_output"]
+    return fields
 
 
 def _until(instant_s: float | None, now_s: float) -> float | None:

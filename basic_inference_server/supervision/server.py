@@ -7,23 +7,21 @@ generation can die or be replaced and no connection is refused.
 from __future__ import annotations
 
 import signal
-import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading
 from basic_inference_server.core.settings import EndpointSettings
 from basic_inference_server.core.topology import SERVING_STATES, Route, ServerState
+from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.child_process import ChildEvents, announcement_sockets
+from basic_inference_server.supervision.deaths import Deaths
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.lifecycle import (
+    RESTING_STATES,
     Effect,
     Exited,
-    Lifecycle,
     LoadBegan,
     LoadFailed,
     StartRequested,
@@ -31,40 +29,16 @@ from basic_inference_server.supervision.lifecycle import (
     WorkersChanged,
 )
 from basic_inference_server.supervision.lifecycle_keeper import LifecycleKeeper
+from basic_inference_server.supervision.memory_watch import MemoryWatch
 from basic_inference_server.supervision.output_relay import OutputRelay
+from basic_inference_server.supervision.server_parts import (
+    ServerHooks,
+    ServerOptions,
+    ServerPlace,
+    server_spec,
+)
 from basic_inference_server.supervision.spawning import Spawner
 from basic_inference_server.supervision.worker_watch import WorkerWatch
-
-
-@dataclass(frozen=True)
-class ServerPlace:
-    """Where a server listens: its Unix socket, its own HTTP port, its cell on the scoreboard."""
-
-    listener: socket.socket
-    socket_path: str
-    host: str
-    port: int
-    cell: int
-
-
-@dataclass(frozen=True)
-class ServerHooks:
-    """What a server tells its owner."""
-
-    on_change: Callable[[str, Lifecycle, str], None]
-    on_notifications: Callable[[str, list[dict[str, Any]]], None]
-    on_worker_exit: Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """What all servers of one gateway share."""
-
-    workers_location: str
-    workers_suffix: str
-    graceful_timeout_s: float
-    log_level: str
-    app_version: str
 
 
 class Server:
@@ -98,6 +72,8 @@ class Server:
         self._spawner = spawner
         self._hooks = hooks
         self._watch = WorkerWatch(self.scoreboard, section.LOAD_TIMEOUT, self.log)
+        self._memory = MemoryWatch(section.MAX_MEMORY_HARD_MB)
+        self.deaths = Deaths(self._watch, self._memory, options.out_of_memory, relay)
         self.endpoint: dict[str, Any] = {}
         initial = ServerState.DISABLED if section.DISABLED else ServerState.STOPPED
         self.keeper = LifecycleKeeper(
@@ -129,6 +105,8 @@ class Server:
 
     def start(self, why: str) -> None:
         """Start it, unless it already runs."""
+        if self.state in RESTING_STATES:
+            self._hooks.on_new_code(self.signature)
         self.keeper.feed(StartRequested(), why)
 
     def stop(self, why: str) -> None:
@@ -160,13 +138,23 @@ class Server:
 
     def tick(self, now_s: float) -> None:
         """Do what is due: restart, kill the hung, collect the retired."""
-        for generation in filter(None, [self.current, self.replacement, *self._retired]):
+        generations = [*filter(None, [self.current, self.replacement]), *self._retired]
+        for generation in generations:
             self._watch.check(generation, now_s)
+        if self._memory.is_due(now_s):
+            self._check_memory(generations, now_s)
         for generation in list(self._retired):
             if generation.reap(now_s, self.keeper.wake_waiters):
                 self._retired.remove(generation)
                 self._conclude_stop(generation)
         self.keeper.tick()
+
+    def _check_memory(self, generations: list[Generation], now_s: float) -> None:
+        slots = {slot.pid: slot for slot in self.scoreboard.occupied() if slot.pid}
+        for pid, reason in self._memory.sample(list(slots)):
+            for generation in generations:
+                if generation.number == slots[pid].generation:
+                    self._watch.end(generation, slots[pid], reason, now_s)
 
     def _conclude_stop(self, generation: Generation) -> None:
         if self.state is ServerState.STOPPING and self.is_gone:
@@ -206,6 +194,7 @@ class Server:
             ready_workers=self.ready_workers,
             last_error=life.last_error,
             restart_at_s=life.restart_at_s,
+            quarantine_keeps_body=self.section.QUARANTINE_KEEP_BODY,
         )
 
     def _carry_out(self, effect: Effect) -> None:
@@ -227,7 +216,16 @@ class Server:
         self._generation_number += 1
         generation = Generation(self._generation_number)
         ours, theirs = announcement_sockets()
-        spec = self._spec(generation.number, theirs.fileno())
+        spec = server_spec(
+            self.signature,
+            self.section,
+            self._options,
+            generation=generation.number,
+            workers=self.target_workers,
+            listen_fd=self.place.listener.fileno(),
+            announce_fd=theirs.fileno(),
+            scoreboard_fd=self.scoreboard.fd,
+        )
         events = ChildEvents(
             on_line=self.relay,
             on_message=lambda message: self._on_message(generation, message),
@@ -244,28 +242,6 @@ class Server:
         )
         self.log.debug("spawned", pid=generation.pid, generation=generation.number)
         return generation
-
-    def _spec(self, number: int, announce_fd: int) -> ServerSpec:
-        section, options = self.section, self._options
-        return ServerSpec(
-            signature=self.signature,
-            server_class=section.SERVER_CLASS or self.signature,
-            generation=number,
-            nr_workers=self.target_workers,
-            base_folder=self._spawner.base_folder,
-            workers_location=options.workers_location,
-            workers_suffix=options.workers_suffix,
-            section=section.own_config(),
-            timeout_s=section.TIMEOUT,
-            graceful_timeout_s=options.graceful_timeout_s,
-            max_requests=section.MAX_REQUESTS,
-            max_memory_mb=section.MAX_MEMORY_MB,
-            log_level=options.log_level,
-            app_version=options.app_version,
-            listen_fd=self.place.listener.fileno(),
-            announce_fd=announce_fd,
-            scoreboard_fd=self.scoreboard.fd,
-        )
 
     def _on_message(self, generation: Generation, message: dict[str, Any]) -> None:
         kind = message.get("kind")
@@ -302,6 +278,7 @@ class Server:
         self.log.info("replaced", generation=generation.number, pid=generation.pid)
         if old is not None:
             self._retire(old)
+        self._hooks.on_new_code(self.signature)
         self._count_workers("a new generation has taken over")
         self.keeper.wake_waiters()
 
@@ -337,12 +314,12 @@ class Server:
     def _on_worker_exit(self, generation: Generation, message: dict[str, Any]) -> None:
         pid = message["pid"]
         generation.ready_pids.discard(pid)
-        message["cause"] = self._watch.cause_of(pid) or message["cause"]
+        verdict = self.deaths.examine(message)
+        message["cause"], message["blames_request"] = verdict.cause, verdict.blames_request
         left_freely = message["is_clean"] and not message["was_busy"]
         is_expected = left_freely or generation in self._retired
         if not is_expected:
-            self.log.error("worker_died", **{k: v for k, v in message.items() if k != "kind"})
-            self._notify("worker_died", f"worker {message['worker_id']}: {message['cause']}")
+            self._say_death(generation, message, verdict)
         self._hooks.on_worker_exit(self.signature, message)
         failed_to_load = not message["had_loaded"] and not message["is_clean"]
         if generation is self.replacement and failed_to_load:
@@ -353,6 +330,17 @@ class Server:
         elif generation is self.current:
             cause = f"a worker has ended: {message['cause']}"
             self._count_workers(cause, cause if failed_to_load else None)
+
+    def _say_death(self, generation: Generation, message: dict[str, Any], verdict: Verdict) -> None:
+        if generation.process is not None:
+            generation.process.drain_output()
+        death = self.deaths.remember(message, verdict)
+        shown = ("pid", "worker_id", "cause", "had_loaded", "was_busy", "is_clean")
+        self.log.error("worker_died", **{name: message[name] for name in shown})
+        self._notify(
+            "worker_died", f"worker {death.worker_id}: {death.cause}",
+            last_output=list(death.last_output),
+        )  # fmt: skip
 
     def _on_master_exit(self, generation: Generation, code: int) -> None:
         generation.exit_code = code
@@ -365,5 +353,5 @@ class Server:
         elif generation is self.replacement:
             self._drop_replacement(f"the new generation ended: {cause}")
 
-    def _notify(self, kind: str, text: str) -> None:
-        self._hooks.on_notifications(self.signature, [{"notif": kind, "msg": text}])
+    def _notify(self, kind: str, text: str, **fields: Any) -> None:
+        self._hooks.on_notifications(self.signature, [{"notif": kind, "msg": text, **fields}])

@@ -10,50 +10,31 @@ import asyncio
 import os
 import signal
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from basic_inference_server.core.child_spec import GatewaySpec
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
 from basic_inference_server.core.topology import RoutingTable, ServerState
-from basic_inference_server.supervision.child_process import (
-    ChildEvents,
-    ChildProcess,
-    announcement_sockets,
-)
 from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
 from basic_inference_server.supervision.endpoint_files import EndpointFiles
 from basic_inference_server.supervision.event_store import EventStore
 from basic_inference_server.supervision.lifecycle import RESTING_STATES, Lifecycle
 from basic_inference_server.supervision.log_sink import ThreadedSink
-from basic_inference_server.supervision.output_relay import OutputRelay
 from basic_inference_server.supervision.places import Places
 from basic_inference_server.supervision.program import Program
-from basic_inference_server.supervision.server import Server, ServerHooks, ServerOptions
-from basic_inference_server.supervision.spawning import Spawner
-from basic_inference_server.supervision.support_watch import SupportWatch, support_configuration
+from basic_inference_server.supervision.quarantine import Quarantine
+from basic_inference_server.supervision.server import Server
+from basic_inference_server.supervision.server_parts import ServerHooks
+from basic_inference_server.supervision.support_watch import SupportWatch
+from basic_inference_server.supervision.workshop import Launch, Workshop
 
 TICK_S = 0.1
 TOUCH_EVERY_S = 10.0
 FAST_STOP_S = 1.0
 EXIT_DRAINED, EXIT_FORCED = 0, 1
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How a gateway was started."""
-
-    base_folder: Path
-    app_folder: Path
-    workers_location: str
-    workers_suffix: str
-    server_execution_path: str
-    app_version: str
 
 
 class Supervisor:
@@ -63,17 +44,16 @@ class Supervisor:
         self, settings: GatewaySettings, launch: Launch, places: Places, sink: ThreadedSink
     ) -> None:
         self.settings = settings
-        self.order = list(settings.CONFIG_ENDPOINTS)
-        self.gateway_scoreboard = GatewayScoreboard.create()
         self.servers: dict[str, Server] = {}
         self.support: dict[str, Program] = {}
-        self._launch = launch
-        self._places = places
-        self._sink = sink
+        self.quarantine = Quarantine()
         self.log = EventLog(sink, settings.LOG_LEVEL)
         self.store = EventStore(launch.app_folder / "events.sqlite", self.log)
-        self._spawner = Spawner(str(launch.base_folder))
+        self._launch = launch
+        self._places = places
         self._files = EndpointFiles(launch.base_folder / launch.workers_location)
+        self._workshop = Workshop(launch, places, sink, self.log, self._files)
+        self._out_of_memory = self._workshop.out_of_memory
         self._support_watch = SupportWatch(self.log)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
         self._is_open = False
@@ -82,86 +62,31 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._push_scheduled = False
         self._touch_at_s = monotonic_s() + TOUCH_EVERY_S
-        self.gateway = self._make_gateway()
+        self._server_hooks = ServerHooks(
+            self._on_change,
+            self.store.record_notifications,
+            self._on_worker_exit,
+            self._on_new_code,
+        )
+        self.gateway = self._workshop.gateway(lambda: self.settings, self._on_program_change)
         for signature, section in settings.CONFIG_ENDPOINTS.items():
-            if section.is_support_process:
-                self.support[signature] = self._make_support(signature, section)
-            else:
-                self.servers[signature] = self._make_server(signature, section)
+            self.add(signature, section)
 
-    # --- making the parts
+    def add(self, signature: str, section: EndpointSettings) -> None:
+        """Make the server or support process of an endpoint; it is not started yet."""
+        if section.is_support_process:
+            self.support[signature] = self._workshop.support(
+                signature, section, self._on_program_change
+            )
+        else:
+            self.servers[signature] = self._workshop.server(
+                signature, section, self.settings, self._server_hooks
+            )
 
-    def _make_server(self, signature: str, section: EndpointSettings) -> Server:
-        launch, settings = self._launch, self.settings
-        return Server(
-            signature,
-            section,
-            self._places.servers[signature],
-            ServerOptions(
-                launch.workers_location, launch.workers_suffix, settings.GRACEFUL_TIMEOUT,
-                settings.LOG_LEVEL, launch.app_version,
-            ),
-            self._spawner,
-            self.log,
-            self._relay(signature),
-            ServerHooks(self._on_change, self.store.record_notifications, self._on_worker_exit),
-        )  # fmt: skip
-
-    def _make_gateway(self) -> Program:
-        return Program(
-            "gateway", self._spawn_gateway, self.log, self._relay("gateway"),
-            self._on_program_change, ready_when=self.settings.GATEWAY_WORKERS,
-            graceful_timeout_s=self.settings.GRACEFUL_TIMEOUT,
-        )  # fmt: skip
-
-    def _spawn_gateway(self, number: int, events: ChildEvents) -> ChildProcess:
-        settings, places = self.settings, self._places
-        ours, theirs = announcement_sockets()
-        direct_fds = {name: s.fileno() for name, s in places.direct_listeners.items()}
-        spec = GatewaySpec(
-            generation=number,
-            workers=settings.GATEWAY_WORKERS,
-            listen_fd=places.gateway_listener.fileno(),
-            announce_fd=theirs.fileno(),
-            scoreboard_fd=self.gateway_scoreboard.fd,
-            control_path=str(places.control_path),
-            log_level=settings.LOG_LEVEL,
-            app_version=self._launch.app_version,
-            server_name=settings.SERVER_NAME,
-            default_server=settings.DEFAULT_SERVER,
-            max_body_bytes=settings.MAX_BODY_BYTES,
-            graceful_timeout_s=settings.GRACEFUL_TIMEOUT,
-            cors_origins=settings.CORS_ORIGINS,
-            admin_open=settings.ADMIN_OPEN,
-            admin_trust_loopback=settings.ADMIN_TRUST_LOOPBACK,
-            status_open=settings.STATUS_OPEN,
-            admin_token_path=str(places.admin_token_path),
-            direct_fds=direct_fds,
-        )
-        fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]
-        module = "basic_inference_server.gateway"
-        name = settings.SERVER_NAME
-        return self._spawner.role(module, name, spec, fds, (ours, theirs), {}, events)
-
-    def _make_support(self, signature: str, section: EndpointSettings) -> Program:
-        configuration = support_configuration(
-            signature, section, self._places, self._launch.server_execution_path
-        )
-        environment = {**section.ENV, "BIS_ADMIN_TOKEN_FILE": str(self._places.admin_token_path)}
-
-        def spawn(_number: int, events: ChildEvents) -> ChildProcess:
-            path = self._files.path_of(section.SERVER_CLASS or signature)
-            return self._spawner.program(path, configuration, environment, events)
-
-        initial = ServerState.DISABLED if section.DISABLED else ServerState.STOPPED
-        return Program(
-            signature, spawn, self.log, self._relay(signature), self._on_program_change,
-            initial=initial,
-        )  # fmt: skip
-
-    def _relay(self, name: str) -> OutputRelay:
-        log = self.log.bind(server=name)
-        return OutputRelay(name, log, self._sink, self._spawner.record_mark)
+    @property
+    def gateway_scoreboard(self) -> GatewayScoreboard:
+        """The gateway's counters."""
+        return self._workshop.gateway_scoreboard
 
     # --- running
 
@@ -226,6 +151,7 @@ class Supervisor:
             if server.state is ServerState.FAILED and self._files.changed(server.signature):
                 server.start("a file in the endpoints folder has changed")
         self.gateway.tick(now_s)
+        self._out_of_memory.look(now_s)
         for program in self.support.values():
             program.tick(now_s)
             self._support_watch.check(program, self.settings.CONFIG_ENDPOINTS[program.name], now_s)
@@ -242,6 +168,7 @@ class Supervisor:
                 for name, server in self.servers.items()
                 if server.state is ServerState.DISABLED
             ),
+            quarantined=self.quarantine.by_signature(),
             is_open=self._is_open,
             is_shutting_down=self._stop_reason is not None,
         )
@@ -249,7 +176,8 @@ class Supervisor:
     def _greeting(self) -> dict[str, Any]:
         return {"push": "table", "table": self.routing_table().to_message()}
 
-    def _push_table(self) -> None:
+    def push_table(self) -> None:
+        """Tell every gateway process the routes as they are now."""
         self._push_scheduled = False
         self._control.push(self._greeting())
 
@@ -260,7 +188,7 @@ class Supervisor:
         self._open_if_due()
         if not self._push_scheduled:
             self._push_scheduled = True
-            asyncio.get_running_loop().call_soon(self._push_table)
+            asyncio.get_running_loop().call_soon(self.push_table)
 
     def _on_program_change(self, name: str, life: Lifecycle, why: str) -> None:
         self.store.record_state(name, life.state.value, why, life.last_error)
@@ -282,13 +210,18 @@ class Supervisor:
             server.state in settled for server in self.servers.values()
         ):
             self._is_open = True
-            asyncio.get_running_loop().call_soon(self._push_table)
+            asyncio.get_running_loop().call_soon(self.push_table)
 
     def _on_worker_exit(self, signature: str, message: dict[str, Any]) -> None:
-        if message.get("was_busy"):
-            self._control.push(
-                {"push": "worker_exit", "signature": signature, "cause": message["cause"]}
-            )
+        if message["was_busy"]:
+            fields = {name: message[name] for name in ("call", "cause", "blames_request")}
+            self._control.push({"push": "worker_exit", "signature": signature, **fields})
+
+    def _on_new_code(self, signature: str) -> None:
+        """A replaced server may have learned to live with what used to kill it."""
+        if self.quarantine.forget(signature):
+            self.log.info("quarantine_released", server=signature, why="the server was replaced")
+            self.push_table()
 
     def process_ids(self) -> dict[str, Any]:
         """Return the pids of all our processes by role."""
@@ -319,7 +252,7 @@ class Supervisor:
     async def _shut_down(self) -> int:
         """Stop in reverse order: gateway, then servers and support processes."""
         reason = self._stop_reason or "unknown"
-        self._push_table()
+        self.push_table()
         for server in self.servers.values():
             server.keeper.wake_waiters()  # administration calls that wait give up now
         self._places.gateway_listener.close()

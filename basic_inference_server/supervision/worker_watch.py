@@ -7,11 +7,13 @@ first gets SIGABRT, which shows its stacks, and SIGKILL when that does not help.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading, WorkerState
+from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.generation import Generation
 
 HANG_GRACE_NS = 100_000_000
@@ -20,19 +22,42 @@ SILENCE_NS = 10 * NS_PER_S
 PARKED_NS = NS_PER_S
 
 
+def process_is_stopped(pid: int) -> bool:
+    """Say whether a process is stopped: by SIGSTOP, or by a debugger."""
+    try:
+        stat = (Path("/proc") / str(pid) / "stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(") ")[2][:1] in {"T", "t"}
+
+
 class WorkerWatch:
     """Watches the workers of one server."""
 
-    def __init__(self, scoreboard: ServerScoreboard, load_timeout_s: float, log: EventLog) -> None:
+    def __init__(
+        self,
+        scoreboard: ServerScoreboard,
+        load_timeout_s: float,
+        log: EventLog,
+        is_stopped: Callable[[int], bool] = process_is_stopped,
+    ) -> None:
         self._scoreboard = scoreboard
         self._load_timeout_ns = int(load_timeout_s * NS_PER_S)
         self._log = log
-        self._doomed: dict[int, tuple[str, float]] = {}
+        self._is_stopped = is_stopped
+        self._doomed: dict[int, tuple[Verdict, float]] = {}
 
-    def cause_of(self, pid: int) -> str | None:
-        """Return why the watch ended that worker, once; `None` if it did not."""
-        cause = self._doomed.pop(pid, None)
-        return cause[0] if cause else None
+    def verdict_on(self, pid: int) -> Verdict | None:
+        """Return why that worker was ended, once; `None` if it was not ended from here."""
+        doom = self._doomed.pop(pid, None)
+        return doom[0] if doom else None
+
+    def end(self, generation: Generation, slot: SlotReading, why: str, now_s: float) -> None:
+        """End a worker at once for something that it did."""
+        if slot.pid not in self._doomed:
+            self._doomed[slot.pid] = (Verdict(why, True), now_s)
+            self._log.error("worker_ended", pid=slot.pid, worker_id=slot.worker_id, why=why)
+            generation.signal_worker(slot.pid, signal.SIGKILL)
 
     def check(self, generation: Generation, now_s: float) -> None:
         """End the workers of `generation` that break a rule."""
@@ -49,9 +74,18 @@ class WorkerWatch:
                 continue
             reason = self._broken_rule(slot, now_ns)
             if reason:
-                self._doomed[slot.pid] = (reason, now_s)
-                self._log.error("worker_hung", pid=slot.pid, worker_id=slot.worker_id, why=reason)
-                generation.signal_worker(slot.pid, signal.SIGABRT)
+                self._end_hung(generation, slot, reason, now_s)
+
+    def _end_hung(
+        self, generation: Generation, slot: SlotReading, reason: str, now_s: float
+    ) -> None:
+        stopped = self._is_stopped(slot.pid)
+        if stopped:
+            reason += "; it was stopped from outside (SIGSTOP)"
+        blames_request = slot.state is WorkerState.BUSY and not stopped
+        self._doomed[slot.pid] = (Verdict(reason, blames_request), now_s)
+        self._log.error("worker_hung", pid=slot.pid, worker_id=slot.worker_id, why=reason)
+        generation.signal_worker(slot.pid, signal.SIGABRT)
 
     def _let_parked_try_again(self, generation: Generation, slot: SlotReading, now_ns: int) -> None:
         """Only reached while other workers serve: otherwise the whole generation has ended."""

@@ -46,6 +46,11 @@ class MisbehavingWorker(FlaskWorker):
     def exit_now(self, inputs):
         os._exit(inputs["CODE"])
 
+    def exit_after(self, inputs):
+        pathlib.Path(inputs["STARTED"]).touch()
+        self.wait_for_file(inputs)
+        os._exit(9)
+
     def kill(self, inputs):
         os.kill(os.getpid(), inputs["SIGNAL"])
         threading.Event().wait(5)

@@ -9,6 +9,7 @@ from basic_inference_server.core.child_spec import GatewaySpec
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.topology import Route, RoutingTable, ServerState
+from basic_inference_server.gateway.casualties import Casualties, OnTaken
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.data_plane import DataPlane
 from basic_inference_server.gateway.exchange import Exchange
@@ -77,14 +78,33 @@ class Plane:
         self.controlled: list[tuple[bytes, str | None]] = []
         self.board = GatewayScoreboard.create()
         self.hub = FakeHub()
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.answer_to_strikes: dict[str, Any] | None = {"reference": None}
+        self.casualties = Casualties(self._tell)
         self.plane = DataPlane(
             SPEC, cast("Hub", self.hub), Counters(self.board, 0), self._control,
-            EventLog(self.said.append),
+            self.casualties, EventLog(self.said.append),
         )  # fmt: skip
         self.know(ROUTE)
 
     def _control(self, exchange: Exchange, bound_signature: str | None) -> None:
         self.controlled.append((exchange.path, bound_signature))
+
+    def _tell(self, command: str, fields: dict[str, Any], on_result: OnTaken) -> None:
+        self.told.append((command, fields))
+        on_result(self.answer_to_strikes)
+
+    def announce_death(
+        self,
+        frame: RequestFrame,
+        cause: str = "signal 11",
+        *,
+        blames_request: bool = True,
+    ) -> None:
+        """Tell, as the supervisor would, that the worker which had a frame has died."""
+        self.casualties.announce(
+            {"call": frame.sent_ns, "cause": cause, "blames_request": blames_request}
+        )
 
     def know(self, *routes: Route, **fields: Any) -> None:
         """Take a routing table."""

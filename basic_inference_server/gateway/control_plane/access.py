@@ -70,6 +70,14 @@ class AccessRules:
         if not self._status_open:
             self.require_administrator(environ, changes=False)
 
+    def may_administer(self, environ: Mapping[str, str]) -> bool:
+        """Say whether the caller could also read what only administrators may."""
+        try:
+            self.require_administrator(environ, changes=False)
+        except (Unauthorized, Forbidden):
+            return False
+        return True
+
     def require_administrator(self, environ: Mapping[str, str], *, changes: bool) -> None:
         """Let administrators pass.
 

@@ -87,6 +87,23 @@ def support_update_status() -> Response:
     return respond(supervisor().ask("support_report", signature=name, report=fields))
 
 
+@administration.route("/quarantine", methods=METHODS)
+@administrator_only
+def quarantine() -> Response:
+    """List the requests that have killed their worker twice."""
+    return respond(supervisor().ask("quarantine"))
+
+
+@administration.route("/release_quarantine", methods=METHODS)
+@administrator_only
+def release_quarantine() -> Response:
+    """Let one of those requests be executed again, or all with `*`."""
+    reference = request_fields().get("REFERENCE")
+    if not isinstance(reference, str):
+        raise BadInput("REFERENCE must be one that /quarantine lists, or *.")
+    return respond(supervisor().ask("release_quarantine", reference=reference))
+
+
 @administration.route("/shutdown", methods=METHODS)
 @administrator_only
 def shutdown() -> Response:

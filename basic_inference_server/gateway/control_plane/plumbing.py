@@ -16,7 +16,7 @@ from basic_inference_server.gateway.control_plane.supervisor_client import Super
 from basic_inference_server.wire.json_codec import encode
 
 EXTENSION = "basic_inference_server"
-READING_PATHS = frozenset({"/notifications"})
+READING_PATHS = frozenset({"/notifications", "/quarantine"})
 
 View = Callable[..., Response]
 

@@ -11,6 +11,7 @@ from basic_inference_server.core.memory import container_limit_bytes, sum_propor
 from basic_inference_server.gateway.control_plane.fields import request_fields, signature_field
 from basic_inference_server.gateway.control_plane.plumbing import (
     administrator_only,
+    control_plane,
     reader,
     respond,
     supervisor,
@@ -30,7 +31,8 @@ status = Blueprint("status", __name__)
 @reader
 def list_servers() -> Response:
     """Say which endpoints there are and how each one does."""
-    return respond(supervisor().ask("list_servers"))
+    may_see_output = control_plane().rules.may_administer(request.environ)
+    return respond(supervisor().ask("list_servers", is_detailed=may_see_output))
 
 
 @status.route("/system_status", methods=METHODS)

@@ -22,6 +22,7 @@ from basic_inference_server.core.errors import (
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.topology import Route, RoutingTable, ServerState
 from basic_inference_server.gateway.control_plane.supervisor_client import SupervisorClient
+from basic_inference_server.gateway.death_notices import DeathNotice, notice_of
 from basic_inference_server.gateway.supervisor_link import SupervisorLink
 from basic_inference_server.supervision.control_socket import ControlSocket, Handler
 
@@ -228,11 +229,13 @@ class Linked:
 
     def __init__(self, desk: Desk) -> None:
         self.tables: list[RoutingTable] = []
-        self.deaths: list[tuple[str, str]] = []
-        link = SupervisorLink(
-            str(desk.path), self.tables.append, lambda *death: self.deaths.append(death), desk.log
+        self.deaths: list[tuple[int, DeathNotice]] = []
+        self.link = SupervisorLink(str(desk.path), desk.log)
+        self.task = asyncio.create_task(
+            self.link.run(
+                self.tables.append, lambda message: self.deaths.append(notice_of(message))
+            )
         )
-        self.task = asyncio.create_task(link.run())
 
     async def end(self) -> None:
         self.task.cancel()
@@ -252,11 +255,48 @@ def test_subscriber_is_told_the_table_at_once_and_every_change(tmp_path: Path) -
         await until(lambda: linked.tables)
         assert [TABLE] == linked.tables
         desk.control.push({"push": "table", "table": RoutingTable().to_message()})
-        desk.control.push({"push": "worker_exit", "signature": "demo", "cause": "signal 9"})
+        death = {"push": "worker_exit", "call": 7, "cause": "signal 9", "blames_request": False}
+        desk.control.push(death)
         desk.control.push({"push": "something of a later version"})
         await until(lambda: linked.deaths)
         assert [TABLE, RoutingTable()] == linked.tables
-        assert [("demo", "signal 9")] == linked.deaths
+        assert [(7, DeathNotice("signal 9"))] == linked.deaths
+        await linked.end()
+
+    at_the_desk(tmp_path, scenario)
+
+
+def test_link_tells_and_is_answered(tmp_path: Path) -> None:
+    """Answers come in the order of the questions, between the pushes."""
+
+    async def scenario(desk: Desk) -> None:
+        linked, answers = Linked(desk), list[Any]()
+        await until(lambda: linked.tables)
+        linked.link.tell("echo", {"number": 1}, answers.append)
+        desk.control.push({"push": "something of a later version"})
+        linked.link.tell("refuse", {}, answers.append)
+        linked.link.tell("echo", {"number": 2}, answers.append)
+        await until(lambda: len(answers) == 3)
+        assert [1, None, 2] == [answer and answer["number"] for answer in answers]
+        await linked.end()
+
+    at_the_desk(tmp_path, scenario)
+
+
+def test_link_gives_an_answer_up_that_does_not_come(tmp_path: Path) -> None:
+    """Once: a stopped supervisor holds no caller up, and what it says later is no news."""
+
+    async def scenario(desk: Desk) -> None:
+        linked, answers = Linked(desk), list[Any]()
+        linked.link.tell("echo", {}, answers.append)
+        assert [None] == answers, "there is no line yet"
+        await until(lambda: linked.tables)
+        linked.link.tell("wait", {}, answers.append)
+        await until(lambda: len(answers) == 2)
+        linked.link.tell("echo", {}, answers.append)
+        desk.control.close()
+        await until(lambda: len(answers) == 3)
+        assert [None, None, None] == answers
         await linked.end()
 
     at_the_desk(tmp_path, scenario)

@@ -12,9 +12,10 @@ from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.settings import validate
 from basic_inference_server.core.topology import ServerState
+from basic_inference_server.supervision.memory_watch import OutOfMemoryWatch
 from basic_inference_server.supervision.output_relay import OutputRelay
-from basic_inference_server.supervision.server import (
-    Server,
+from basic_inference_server.supervision.server import Server
+from basic_inference_server.supervision.server_parts import (
     ServerHooks,
     ServerOptions,
     ServerPlace,
@@ -58,7 +59,9 @@ class Supervised:
             "demo",
             settings.CONFIG_ENDPOINTS["demo"],
             ServerPlace(self.listener, str(path), "127.0.0.1", 0, 0),
-            ServerOptions("endpoints", "Worker", 5.0, "info", "2.3.2"),
+            ServerOptions(
+                str(folder), "endpoints", "Worker", 5.0, "info", "2.3.2", OutOfMemoryWatch()
+            ),
             spawner,
             log,
             OutputRelay("demo", log, self.said.append, spawner.record_mark),
@@ -66,6 +69,7 @@ class Supervised:
                 on_change=lambda name, life, why: self.states.append(life.state.value),
                 on_notifications=lambda signature, items: None,
                 on_worker_exit=lambda signature, message: None,
+                on_new_code=lambda signature: None,
             ),
         )
 

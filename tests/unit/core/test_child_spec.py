@@ -26,6 +26,7 @@ SAMPLES: dict[str, Any] = {
     "list[str]": ["*"],
     "dict[str, Any]": {"WEIGHT": 0.5, "LAYERS": [1, None]},
     "dict[str, int]": {"demo": 7},
+    "list[dict[str, Any]]": [{"TEXT": "warm"}],
 }
 
 

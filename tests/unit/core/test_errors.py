@@ -31,6 +31,7 @@ BESIDE_THE_CONTRACT = {
     (400, "bad_request", False, "no"),
     (408, "request_timeout", True, "no"),
     (414, "uri_too_long", False, "no"),
+    (422, "quarantined", False, "no"),
     (431, "headers_too_large", False, "no"),
     (500, "internal_error", False, "unknown"),
 }

@@ -10,6 +10,7 @@ import pytest
 
 from basic_inference_server.core.memory import (
     container_limit_bytes,
+    out_of_memory_kills,
     proportional_bytes,
     sum_proportional_bytes,
 )
@@ -104,3 +105,17 @@ def test_limit_of_the_container_is_the_tightest_of_its_groups(
 def test_machine_without_control_groups_has_no_limit(tmp_path: Path) -> None:
     """A missing membership file is no error."""
     assert None is container_limit_bytes(tmp_path, tmp_path)
+
+
+def test_kills_for_want_of_memory_are_counted_by_group_and_machine(tmp_path: Path) -> None:
+    """cgroup v2 counts in `memory.events`, v1 in `memory.oom_control`, the machine in vmstat."""
+    proc = write_tree(tmp_path / "p2", {"self/cgroup": "0::/a/b\n", "vmstat": "nr 1\noom_kill 9\n"})
+    root = write_tree(
+        tmp_path / "g2",
+        {"a/b/memory.events": "low 0\noom_kill 2\n", "a/memory.events": "oom 7\noom_kill 5\n"},
+    )
+    assert (5, 9) == out_of_memory_kills(proc, root)
+    proc = write_tree(tmp_path / "p1", {"self/cgroup": "3:memory:/a\n"})
+    root = write_tree(tmp_path / "g1", {"memory/a/memory.oom_control": "under_oom 0\noom_kill 4\n"})
+    assert (4, None) == out_of_memory_kills(proc, root)
+    assert (None, None) == out_of_memory_kills(tmp_path / "none", tmp_path / "none")

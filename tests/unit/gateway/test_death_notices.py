@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from basic_inference_server.gateway.death_notices import DeathNotices
-from tests.support.manual_clock import ManualClock
+from basic_inference_server.gateway.death_notices import DeathNotice, DeathNotices, notice_of
 
-Told = list[str | None]
+Told = list[DeathNotice | None]
+SEGFAULT = DeathNotice("signal 11 (SIGSEGV)", blames_request=True)
+KILLED = DeathNotice("signal 9 (SIGKILL)")
 
 
 def on_a_loop(scenario: Callable[[DeathNotices, Told], None], wait_s: float = 0.0) -> Told:
@@ -30,90 +31,73 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("basic_inference_server.gateway.death_notices.PATIENCE_S", 0.01)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
-    clock = ManualClock()
-    monkeypatch.setattr("basic_inference_server.gateway.death_notices.monotonic_s", clock)
-    return clock
-
-
-def test_cause_that_comes_first_is_told_at_once() -> None:
+def test_notice_that_comes_first_is_told_at_once() -> None:
     """The supervisor may be quicker than the broken connection."""
 
     def scenario(deaths: DeathNotices, told: Told) -> None:
-        deaths.announce("demo", "signal 9")
-        deaths.when_known("demo", told.append)
-        assert ["signal 9"] == told
+        deaths.announce(7, SEGFAULT)
+        deaths.when_known(7, told.append)
+        assert [SEGFAULT] == told
 
-    assert ["signal 9"] == on_a_loop(scenario, 0.03)
+    assert [SEGFAULT] == on_a_loop(scenario, 0.03)
 
 
-def test_cause_that_comes_later_is_waited_for() -> None:
+def test_notice_that_comes_later_is_waited_for() -> None:
     """The connection may break first; the cause is told once and only once."""
 
     def scenario(deaths: DeathNotices, told: Told) -> None:
-        deaths.when_known("demo", told.append)
+        deaths.when_known(7, told.append)
         assert [] == told
-        deaths.announce("demo", "signal 9")
-        assert ["signal 9"] == told
+        deaths.announce(7, SEGFAULT)
+        assert [SEGFAULT] == told
 
-    assert ["signal 9"] == on_a_loop(scenario, 0.03)
+    assert [SEGFAULT] == on_a_loop(scenario, 0.03)
 
 
-def test_cause_that_never_comes_is_unknown_after_a_moment() -> None:
+def test_notice_that_never_comes_is_unknown_after_a_moment() -> None:
     """A client is not kept waiting for an explanation."""
 
     def scenario(deaths: DeathNotices, told: Told) -> None:
-        deaths.when_known("demo", told.append)
+        deaths.when_known(7, told.append)
 
     assert [] == on_a_loop(scenario)
     assert [None] == on_a_loop(scenario, 0.03)
 
 
-def test_each_death_explains_one_request() -> None:
-    """Two deaths, two requests: in the order in which they came."""
+@pytest.mark.parametrize("asks_first", [True, False])
+def test_each_death_explains_its_own_call(asks_first: bool) -> None:
+    """Two workers die at once: neither caller is told the other's cause."""
 
     def scenario(deaths: DeathNotices, told: Told) -> None:
-        deaths.announce("demo", "first")
-        deaths.when_known("demo", told.append)
-        deaths.when_known("demo", told.append)
-        deaths.announce("demo", "second")
-        deaths.when_known("demo", told.append)
+        if asks_first:
+            deaths.when_known(7, told.append)
+            deaths.when_known(8, told.append)
+        deaths.announce(8, KILLED)
+        deaths.announce(7, SEGFAULT)
+        if not asks_first:
+            deaths.when_known(8, told.append)
+            deaths.when_known(7, told.append)
 
-    assert ["first", "second", None] == on_a_loop(scenario, 0.03)
-
-
-def test_death_of_another_endpoint_explains_nothing() -> None:
-    """Each endpoint has its own dead."""
-
-    def scenario(deaths: DeathNotices, told: Told) -> None:
-        deaths.announce("other", "signal 9")
-        deaths.when_known("demo", told.append)
-
-    assert [None] == on_a_loop(scenario, 0.03)
+    assert [KILLED, SEGFAULT] == on_a_loop(scenario, 0.03)
 
 
-def test_old_cause_is_not_told(clock: ManualClock) -> None:
-    """A death that nobody asked about does not explain one an hour later."""
+def test_number_of_kept_notices_is_bounded() -> None:
+    """The deaths under other gateway processes' calls are never asked about."""
 
     def scenario(deaths: DeathNotices, told: Told) -> None:
-        deaths.announce("demo", "long ago")
-        clock.advance(0.5)
-        deaths.announce("demo", "just now")
-        clock.advance(0.9)
-        deaths.when_known("demo", told.append)
-
-    assert ["just now"] == on_a_loop(scenario)
-
-
-def test_number_of_kept_causes_is_bounded() -> None:
-    """An endpoint that dies all the time takes a bounded amount of memory."""
-
-    def scenario(deaths: DeathNotices, told: Told) -> None:
-        for number in range(1000):
-            deaths.announce("demo", str(number))
-        for _ in range(1000):
-            deaths.when_known("demo", told.append)
+        for call in range(1000):
+            deaths.announce(call, KILLED)
+        for call in range(1000):
+            deaths.when_known(call, told.append)
 
     # The others are told `None`, sooner or later.
-    assert 64 == len([cause for cause in on_a_loop(scenario) if cause is not None])
+    assert 256 == len([notice for notice in on_a_loop(scenario) if notice is not None])
+
+
+def test_push_without_a_field_is_no_notice() -> None:
+    """The link takes a push that makes no sense for a broken line."""
+    push = {"call": 7, "cause": "signal 11 (SIGSEGV)", "blames_request": True}
+    assert (7, SEGFAULT) == notice_of(push)
+    for name in push:
+        with pytest.raises(KeyError, match=name):
+            notice_of({key: value for key, value in push.items() if key != name})

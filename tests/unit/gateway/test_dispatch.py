@@ -45,7 +45,7 @@ def test_dead_worker_is_told_with_the_cause(plane: Plane, cause: str | None) -> 
     async def scenario() -> FakeConnection:
         connection = plane.send()
         if cause is not None:
-            plane.plane.deaths.announce("demo", cause)
+            plane.announce_death(plane.hub.frames[-1], cause, blames_request=False)
         plane.hub.open.pop().on_lost()
         await asyncio.sleep(0 if cause else 0.3)
         return connection
@@ -64,11 +64,13 @@ def test_request_that_may_run_twice_is_sent_once_more(plane: Plane) -> None:
     """And never a third time."""
     plane.know(replace(ROUTE, idempotent=True))
     connection = plane.send(X_Request_Id="mine")
+    plane.announce_death(plane.hub.frames[0])
     plane.hub.open.pop().on_lost()
     assert ["mine", "mine"] == [frame.request_id for frame in plane.hub.frames]
     assert plane.hub.frames[0].deadline_ns == plane.hub.frames[1].deadline_ns
-    plane.plane.deaths.announce("demo", "signal 9")
+    plane.announce_death(plane.hub.frames[1])
     plane.hub.open.pop().on_lost()
+    assert ["strike", "strike"] == [command for command, _ in plane.told]
     assert (502, "worker_died") == error_of(connection)
     assert [0, 1, 1] == plane.counted(IN_FLIGHT, ACCEPTED, ANSWERED_5XX)
 
@@ -78,6 +80,7 @@ def test_second_try_that_cannot_be_sent_is_told(plane: Plane) -> None:
     plane.know(replace(ROUTE, idempotent=True))
     connection = plane.send()
     plane.hub.refusal = QueueFull()
+    plane.announce_death(plane.hub.frames[0])
     plane.hub.open.pop().on_lost()
     assert (503, "overloaded") == error_of(connection)
     assert [0] == plane.counted(IN_FLIGHT)

@@ -10,8 +10,8 @@ import pytest
 
 from basic_inference_server.core.logs import RECORD_MARK, Event, EventLog, to_line
 from basic_inference_server.supervision.output_relay import (
-    KEPT_LINES,
     MAX_LINES_PER_S,
+    SHOWN_LINES,
     OutputRelay,
 )
 from tests.support.manual_clock import ManualClock
@@ -101,11 +101,12 @@ def test_last_lines_are_kept_for_whoever_asks_why_it_died(
 ) -> None:
     """Printed lines count, the engine's own records do not; the newest few are kept."""
     relay(record(event="worker_ready"))
-    for number in range(KEPT_LINES):
+    for number in range(SHOWN_LINES):
         relay(b"plain %d" % number)
-    relay(record(event="output", message="printed"))
-    expected = [f"plain {number}" for number in range(1, KEPT_LINES)] + ["printed"]
-    assert expected == list(relay.last_lines)
+    relay(record(event="output", message="printed", worker_id=1))
+    relay(record(event="output", message="another worker's", worker_id=2))
+    expected = [f"plain {number}" for number in range(1, SHOWN_LINES)] + ["printed"]
+    assert expected == relay.last_lines(1)
 
 
 def test_text_that_looks_like_a_record_is_a_text(relay: OutputRelay, said: list[Event]) -> None:

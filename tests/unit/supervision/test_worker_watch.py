@@ -12,6 +12,7 @@ import pytest
 from basic_inference_server.core.clock import NS_PER_S
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, Slot, WorkerState
+from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.worker_watch import WorkerWatch
 from tests.support.manual_clock import ManualClock
@@ -37,7 +38,10 @@ class Watched:
         self.clock = clock
         self.board = ServerScoreboard.create("test")
         self.said: list[Event] = []
-        self.watch = WorkerWatch(self.board, 120.0, EventLog(self.said.append))
+        self.stopped: set[int] = set()
+        self.watch = WorkerWatch(
+            self.board, 120.0, EventLog(self.said.append), self.stopped.__contains__
+        )
         self.generation = FakeGeneration()
 
     def add(self, pid: int, state: WorkerState = WorkerState.IDLE, generation: int = 1) -> Slot:
@@ -98,9 +102,31 @@ def test_cause_of_a_death_is_given_once(watched: Watched) -> None:
     """Who was killed for a hang is not reported as an unexplained SIGKILL."""
     watched.begin(watched.add(42), timeout_s=5)
     watched.signals_after(6)
-    assert "hang: one request took 6.0 s, longer than TIMEOUT" == watched.watch.cause_of(42)
-    assert None is watched.watch.cause_of(42)
-    assert None is watched.watch.cause_of(43)
+    expected = Verdict("hang: one request took 6.0 s, longer than TIMEOUT", blames_request=True)
+    assert expected == watched.watch.verdict_on(42)
+    assert None is watched.watch.verdict_on(42)
+    assert None is watched.watch.verdict_on(43)
+
+
+def test_request_of_a_stopped_worker_is_not_to_blame(watched: Watched) -> None:
+    """Whoever sent SIGSTOP is."""
+    watched.stopped.add(42)
+    watched.begin(watched.add(42), timeout_s=5)
+    assert [(42, ABRT)] == watched.signals_after(6)
+    verdict = watched.watch.verdict_on(42)
+    assert verdict is not None
+    assert ("stopped from outside" in verdict.cause, False) == (True, verdict.blames_request)
+
+
+def test_worker_that_is_ended_for_its_memory_dies_at_once(watched: Watched) -> None:
+    """SIGABRT first would let it allocate for another second."""
+    slot = watched.add(42)
+    watched.begin(slot)
+    generation = cast("Generation", watched.generation)
+    for _ in range(2):
+        watched.watch.end(generation, watched.board.read(slot.index), "memory: 9 GB", 0.0)
+    assert [(42, KILL)] == watched.generation.sent
+    assert Verdict("memory: 9 GB", blames_request=True) == watched.watch.verdict_on(42)
 
 
 def test_worker_that_loads_too_long_is_ended(watched: Watched) -> None:

@@ -1,0 +1,50 @@
+"""The deaths of one server's workers: what is known about each, and the newest one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from basic_inference_server.core.clock import local_time_text, monotonic_s
+from basic_inference_server.supervision.autopsy import Death, Verdict, examine
+from basic_inference_server.supervision.memory_watch import MemoryWatch, OutOfMemoryWatch
+from basic_inference_server.supervision.output_relay import OutputRelay
+from basic_inference_server.supervision.worker_watch import WorkerWatch
+
+
+class Deaths:
+    """Joins a worker's end with what was seen of it before: limits, memory, output."""
+
+    def __init__(
+        self,
+        watch: WorkerWatch,
+        memory: MemoryWatch,
+        out_of_memory: OutOfMemoryWatch,
+        relay: OutputRelay,
+    ) -> None:
+        self.last: Death | None = None
+        self._watch = watch
+        self._memory = memory
+        self._out_of_memory = out_of_memory
+        self._relay = relay
+
+    def examine(self, message: dict[str, Any]) -> Verdict:
+        """Return why the worker of a `worker_exit` announcement has ended."""
+        pid = message["pid"]
+        return examine(
+            exit_text=message["cause"],
+            ended_by=message["signal"],
+            doom=self._watch.verdict_on(pid),
+            out_of_memory=self._out_of_memory.evidence(monotonic_s()),
+            resident_mb=self._memory.last_seen_mb(pid),
+        )
+
+    def remember(self, message: dict[str, Any], verdict: Verdict) -> Death:
+        """Keep an unexpected death as the newest one, with the last lines of its output."""
+        self.last = Death(
+            time=local_time_text(),
+            worker_id=message["worker_id"],
+            pid=message["pid"],
+            cause=verdict.cause,
+            last_output=tuple(self._relay.last_lines(message["worker_id"])),
+        )
+        return self.last

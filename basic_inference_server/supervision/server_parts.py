@@ -1,0 +1,81 @@
+"""What a server is made of and with: its place, its hooks, what all servers share."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from basic_inference_server.core.child_spec import ServerSpec
+from basic_inference_server.core.settings import EndpointSettings
+from basic_inference_server.supervision.lifecycle import Lifecycle
+from basic_inference_server.supervision.memory_watch import OutOfMemoryWatch
+
+
+@dataclass(frozen=True)
+class ServerPlace:
+    """Where a server listens: its Unix socket, its own HTTP port, its cell on the scoreboard."""
+
+    listener: socket.socket
+    socket_path: str
+    host: str
+    port: int
+    cell: int
+
+
+@dataclass(frozen=True)
+class ServerHooks:
+    """What a server tells its owner."""
+
+    on_change: Callable[[str, Lifecycle, str], None]
+    on_notifications: Callable[[str, list[dict[str, Any]]], None]
+    on_worker_exit: Callable[[str, dict[str, Any]], None]
+    on_new_code: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What all servers of one gateway share."""
+
+    base_folder: str
+    workers_location: str
+    workers_suffix: str
+    graceful_timeout_s: float
+    log_level: str
+    app_version: str
+    out_of_memory: OutOfMemoryWatch
+
+
+def server_spec(
+    signature: str,
+    section: EndpointSettings,
+    options: ServerOptions,
+    *,
+    generation: int,
+    workers: int,
+    listen_fd: int,
+    announce_fd: int,
+    scoreboard_fd: int,
+) -> ServerSpec:
+    """Return what a generation of that endpoint's server is told at its start."""
+    return ServerSpec(
+        signature=signature,
+        server_class=section.SERVER_CLASS or signature,
+        generation=generation,
+        nr_workers=workers,
+        base_folder=options.base_folder,
+        workers_location=options.workers_location,
+        workers_suffix=options.workers_suffix,
+        section=section.own_config(),
+        timeout_s=section.TIMEOUT,
+        graceful_timeout_s=options.graceful_timeout_s,
+        max_requests=section.MAX_REQUESTS,
+        max_memory_mb=section.MAX_MEMORY_MB,
+        warmup=section.WARMUP,
+        log_level=options.log_level,
+        app_version=options.app_version,
+        listen_fd=listen_fd,
+        announce_fd=announce_fd,
+        scoreboard_fd=scoreboard_fd,
+    )
