@@ -52,6 +52,13 @@ class GatewayArbiter(PreforkArbiter):
         self._index_of[pid] = index
         return pid
 
+    def stop(self, graceful: bool = True) -> None:
+        """Close the servers' own ports too, so that the last worker to drain is the last owner."""
+        for fd in self._application.spec.direct_fds.values():
+            os.close(fd)
+        self._application.spec.direct_fds.clear()
+        super().stop(graceful)
+
     def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Free the number and say that the process has ended."""
         self._index_of.pop(pid, None)

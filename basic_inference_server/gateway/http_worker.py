@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import signal
 import socket
 from typing import Any
@@ -29,6 +30,7 @@ from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
 
 BACKLOG = 2048
 HEARTBEAT_S = 1.0
+ACCEPT_WITHIN_S = 1.0
 
 
 class HttpWorker(Worker):
@@ -95,10 +97,7 @@ class HttpWorker(Worker):
     ) -> list[asyncio.AbstractServer]:
         """Open the ports: the gateway's own, and one for each server."""
         servers: list[asyncio.AbstractServer] = []
-        ports: list[tuple[int, str | None]] = [(self.spec.listen_fd, None)]
-        ports += [(fd, signature) for signature, fd in self.spec.direct_fds.items()]
-        for fd, signature in ports:
-            listener = socket.socket(fileno=os.dup(fd))
+        for listener, signature in self._listeners():
             servers.append(
                 await loop.create_server(
                     lambda signature=signature: HttpConnection(limits, signature),  # type: ignore[misc]
@@ -108,11 +107,20 @@ class HttpWorker(Worker):
             )
         return servers
 
+    def _listeners(self) -> list[tuple[socket.socket, str | None]]:
+        """Return this process's own copies of the ports; the kernel refuses when all are closed."""
+        direct = self.spec.direct_fds
+        return [
+            (self.sockets[0], None),
+            *((socket.socket(fileno=fd), signature) for signature, fd in direct.items()),
+        ]
+
     async def _drain(
         self, limits: HttpLimits, servers: list[asyncio.AbstractServer], hub: Hub
     ) -> None:
         """Accept nothing new, let what is in flight finish, answer what does not, leave."""
         limits.is_draining = True
+        await _accept_what_has_connected(servers)
         for server in servers:
             server.close()
         # Early enough to answer before the master loses its patience.
@@ -136,6 +144,17 @@ class HttpWorker(Worker):
             if os.getppid() != self.ppid:
                 stopping.set()
             await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _accept_what_has_connected(servers: list[asyncio.AbstractServer]) -> None:
+    """Let the loop accept until no connection waits: closing a port would reset those."""
+    waiting = select.poll()
+    for server in servers:
+        for listener in server.sockets:  # type: ignore[attr-defined]
+            waiting.register(listener.fileno(), select.POLLIN)
+    deadline_s = monotonic_s() + ACCEPT_WITHIN_S
+    while waiting.poll(0) and monotonic_s() < deadline_s:
+        await asyncio.sleep(0)
 
 
 async def _either(wanted: asyncio.Event, instead: asyncio.Event) -> bool:
