@@ -53,6 +53,10 @@ GATEWAY_MEANINGS = {
     "LOG_FORMAT": "`console` is for people, `json` is one object a line; "
     "`auto` is `console` on a terminal and `json` elsewhere.",
     "LOG_LEVEL": "The least severe level that is written.",
+    "RELOAD_ON_CHANGE": "`true`: an endpoint whose file changes is replaced by itself; looked at "
+    "once a second. Otherwise `/reload`, SIGHUP or `/restart_server` does it.",
+    "MAX_CONNECTIONS": "Connections that one gateway process keeps open; one more is answered "
+    "with 503 `overloaded` and closed.",
 }
 ENDPOINT_MEANINGS = {
     "SERVER_CLASS": "File in the endpoints folder; the signature when not set. "

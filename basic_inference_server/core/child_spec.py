@@ -58,6 +58,7 @@ class GatewaySpec:
     admin_trust_loopback: bool
     status_open: bool
     admin_token_path: str
+    max_connections: int = 8192
     direct_fds: dict[str, int] = field(default_factory=dict)
 
 

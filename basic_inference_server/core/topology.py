@@ -56,6 +56,7 @@ class Route:
     last_error: str | None = None
     restart_at_s: float | None = None
     quarantine_keeps_body: bool = False
+    has_processes: bool = True  # false: what still waits in its queue will not be executed
 
     @property
     def is_ready(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from basic_inference_server.core.child_spec import GatewaySpec
@@ -148,10 +149,10 @@ class DataPlane:
     def take_table(self, table: RoutingTable) -> None:
         """Route by a new table; end the wait for endpoints that could not be started."""
         before, self.table = self.table, table
-        for now in table.routes.values():
-            old = before.routes.get(now.signature)
-            was_stopping = old is not None and old.state is ServerState.STOPPING
-            if was_stopping and now.state is ServerState.STOPPED:
+        for old in before.routes.values():
+            now = table.routes.get(old.signature, replace(old, state=ServerState.STOPPED))
+            is_gone = not now.has_processes or old.signature not in table.routes
+            if old.has_processes and is_gone and now.state not in WAITING_STATES:
                 self._refuse_queued(now)
         for signature in list(self._patient):
             route = table.routes.get(signature)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
@@ -19,6 +20,7 @@ from basic_inference_server.prefork.arbiter import (
     describe_exit,
 )
 from basic_inference_server.serving.pull_worker import PullWorker
+from basic_inference_server.worker.discovery import keep_code
 
 MAX_RESPAWN_DELAY_S = 60.0
 UNLOADED_STATES = frozenset({WorkerState.STARTING, WorkerState.LOADING, WorkerState.PARKED})
@@ -34,6 +36,8 @@ class ServerApplication(PreforkApplication):
         self.scoreboard = scoreboard
         self.announcer = announcer
         self.next_slot = 0
+        folder = Path(spec.base_folder) / spec.workers_location
+        self.kept_code = keep_code(folder, spec.server_class)
         super().__init__(
             {
                 "workers": scoreboard.target_workers,
@@ -53,6 +57,7 @@ class ServerArbiter(PreforkArbiter):
         self._application = application
         self._slots: dict[int, int] = {}
         self._failed_boots = 0
+        self._has_loaded = False
         self._respawn_at_s = 0.0
 
     def spawn_worker(self) -> int:
@@ -81,20 +86,35 @@ class ServerArbiter(PreforkArbiter):
 
     handle_ttou = handle_ttin
 
+    def _others_have_loaded(self) -> bool:
+        scoreboard = self._application.scoreboard
+        readings = [scoreboard.read(index) for index in self._slots.values()]
+        return any(reading.state not in UNLOADED_STATES for reading in readings)
+
+    def _respawn_delay_s(self) -> float:
+        """Return the wait after a failed load: none before the first retry of one that can load.
+
+        Whether to go on with an endpoint that has never loaded is for the supervisor to say.
+        """
+        if self._failed_boots == 1 and self._has_loaded:
+            return 0.0
+        return min(2.0 ** max(0, self._failed_boots - 2), MAX_RESPAWN_DELAY_S)
+
     def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Free the slot, announce the death with its cause, slow down a crash loop."""
+        application = self._application
         index = self._slots.pop(pid)
-        scoreboard = self._application.scoreboard
+        scoreboard = application.scoreboard
         reading = scoreboard.read(index)
         scoreboard.slot(index).release()
         had_loaded = reading.state not in UNLOADED_STATES
+        self._has_loaded = self._has_loaded or had_loaded or self._others_have_loaded()
         if had_loaded or was_asked:
             self._failed_boots = 0
         else:
             self._failed_boots += 1
-            delay_s = 0.0 if self._failed_boots == 1 else 2.0 ** (self._failed_boots - 2)
-            self._respawn_at_s = monotonic_s() + min(delay_s, MAX_RESPAWN_DELAY_S)
-        self._application.announcer.announce(
+            self._respawn_at_s = monotonic_s() + self._respawn_delay_s()
+        application.announcer.announce(
             "worker_exit",
             pid=pid,
             worker_id=reading.worker_id,

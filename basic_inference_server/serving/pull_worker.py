@@ -113,7 +113,7 @@ class PullWorker(Worker):
     def _load(self) -> FoundEndpoint:
         spec = self.spec
         folder = Path(spec.base_folder) / spec.workers_location
-        found = find_endpoint(folder, spec.server_class, spec.workers_suffix)
+        found = find_endpoint(folder, spec.server_class, spec.workers_suffix, self.app.kept_code)
         context = WorkerContext(
             signature=spec.signature,
             config_data=effective_config(found.default_config, spec.section),

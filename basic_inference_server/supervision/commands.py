@@ -44,6 +44,7 @@ class Commands:
             "notifications": self.notifications,
             "system_overview": self.system_overview,
             "support_report": self.support_report,
+            "reload": self.reload,
             "strike": self.strike,
             "quarantine": self.quarantine,
             "release_quarantine": self.release_quarantine,
@@ -201,6 +202,10 @@ class Commands:
             )
         program.take_report(message["report"])
         return {"SIGNATURE": program.name, "RECEIVED": True}
+
+    async def reload(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Apply the configuration as it is now."""
+        return await self._supervisor.reloading.reload(self._why(message, "a reload"))
 
     async def strike(self, message: dict[str, Any]) -> dict[str, Any]:
         """Count a death that a request has caused; say whether it is in quarantine now."""

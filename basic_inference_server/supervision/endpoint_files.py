@@ -8,6 +8,8 @@ from basic_inference_server.core.clock import monotonic_s
 
 LOOK_EVERY_S = 1.0
 
+FileStamp = tuple[int, int, int] | None
+
 
 class EndpointFiles:
     """Notices that a file has changed, so that a failed endpoint is tried again."""
@@ -27,6 +29,14 @@ class EndpointFiles:
             if path.stem.replace("_", "").lower() == wanted:
                 return path
         return exact
+
+    def stamp_of(self, server_class: str) -> FileStamp:
+        """Return what changes with the endpoint's file; `None` when there is none."""
+        try:
+            details = self.path_of(server_class).stat()
+        except OSError:
+            return None
+        return details.st_mtime_ns, details.st_size, details.st_ino
 
     def _snapshot(self) -> tuple[int, ...]:
         stamps = []

@@ -9,6 +9,7 @@ from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.supervision.child_process import ChildProcess
+from basic_inference_server.supervision.endpoint_files import FileStamp
 
 KILL_MARGIN_S = 1.0
 
@@ -16,8 +17,9 @@ KILL_MARGIN_S = 1.0
 class Generation:
     """A running or ending set of processes of one server."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, file_stamp: FileStamp = None) -> None:
         self.number = number
+        self.file_stamp = file_stamp
         self.process: ChildProcess | None = None
         self.ready_pids: set[int] = set()
         self.endpoint: dict[str, Any] = {}

@@ -7,11 +7,11 @@ import json
 import os
 import secrets
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from basic_inference_server.core.settings import GatewaySettings
+from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
 from basic_inference_server.supervision.exclusive import lock_folder
 from basic_inference_server.supervision.server_parts import ServerPlace
 from basic_inference_server.supervision.sockets import (
@@ -21,6 +21,7 @@ from basic_inference_server.supervision.sockets import (
     listening_unix_socket,
     runtime_folder,
     socket_name,
+    unbind,
 )
 
 CONTROL_BACKLOG = 128
@@ -38,9 +39,58 @@ class Places:
     admin_token_path: Path
     announcement_path: Path
     lock_fd: int
+    first_server_port: int
     servers: dict[str, ServerPlace] = field(default_factory=dict)
     direct_listeners: dict[str, socket.socket] = field(default_factory=dict)
     _is_announced: bool = False
+
+    def add_server(self, signature: str, section: EndpointSettings) -> None:
+        """Give a server a Unix socket, a port and a number.
+
+        Raises:
+            StartError: its port is taken; nothing is left bound.
+        """
+        taken = {place.cell for place in self.servers.values()}
+        number = next(number for number in range(len(taken) + 1) if number not in taken)
+        listener = self._bind_port(section)
+        path = self.control_path.parent / socket_name(number, signature)
+        self.direct_listeners[signature] = listener
+        self.servers[signature] = ServerPlace(
+            listener=listening_unix_socket(path, section.QUEUE_SIZE),
+            socket_path=str(path),
+            host=section.HOST,
+            port=listener.getsockname()[1],
+            cell=number,
+        )
+
+    def _bind_port(self, section: EndpointSettings) -> socket.socket:
+        return bind_direct_port(section.HOST, section.PORT, self.first_server_port)
+
+    def move_server(self, signature: str, section: EndpointSettings) -> socket.socket:
+        """Give a server another port; return the old one's socket, to be closed with `unbind`.
+
+        Raises:
+            StartError: the port is taken; nothing has changed.
+        """
+        listener = self._bind_port(section)
+        old, self.direct_listeners[signature] = self.direct_listeners[signature], listener
+        port = listener.getsockname()[1]
+        self.servers[signature] = replace(self.servers[signature], host=section.HOST, port=port)
+        return old
+
+    def take_back(self, signature: str, listener: socket.socket) -> None:
+        """Undo `move_server`, whose result is `listener`."""
+        unbind(self.direct_listeners[signature])
+        self.direct_listeners[signature] = listener
+        host, port = listener.getsockname()[:2]
+        self.servers[signature] = replace(self.servers[signature], host=host, port=port)
+
+    def remove_server(self, signature: str) -> None:
+        """Release a server's sockets; its processes have ended."""
+        unbind(self.direct_listeners.pop(signature))
+        place = self.servers.pop(signature)
+        place.listener.close()
+        Path(place.socket_path).unlink(missing_ok=True)
 
     @property
     def port(self) -> int:
@@ -146,34 +196,13 @@ def make_places(
         admin_token_path=token_path,
         announcement_path=announcement_path,
         lock_fd=lock_fd,
+        first_server_port=first_server_port,
     )
-    _place_servers(places, settings, first_server_port, folder)
-    return places
-
-
-def _place_servers(
-    places: Places, settings: GatewaySettings, first_port: int, folder: Path
-) -> None:
-    """Give each server a Unix socket and a port: enabled ones first, in configuration order."""
     sections = [
-        (number, signature, section)
-        for number, (signature, section) in enumerate(settings.CONFIG_ENDPOINTS.items())
+        (signature, section)
+        for signature, section in settings.CONFIG_ENDPOINTS.items()
         if not section.is_support_process
     ]
-    next_port = first_port
-    listeners = {}
-    for number, signature, section in sorted(sections, key=lambda item: item[2].DISABLED):
-        listener = bind_direct_port(section.HOST, section.PORT, next_port)
-        bound_port = listener.getsockname()[1]
-        if section.PORT is None and next_port:
-            next_port = bound_port + 1
-        places.direct_listeners[signature] = listener
-        path = folder / socket_name(number, signature)
-        listeners[signature] = ServerPlace(
-            listener=listening_unix_socket(path, section.QUEUE_SIZE),
-            socket_path=str(path),
-            host=section.HOST,
-            port=bound_port,
-            cell=number,
-        )
-    places.servers = {signature: listeners[signature] for _, signature, _ in sections}
+    for signature, section in sorted(sections, key=lambda item: item[1].DISABLED):
+        places.add_server(signature, section)
+    return places

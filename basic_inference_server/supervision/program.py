@@ -35,7 +35,7 @@ class Program:
         relay: OutputRelay,
         on_change: Callable[[str, Lifecycle, str], None],
         *,
-        ready_when: int = 0,
+        ready_when: Callable[[], int] = lambda: 0,
         graceful_timeout_s: float = 5.0,
         initial: ServerState = ServerState.STOPPED,
     ) -> None:
@@ -46,6 +46,8 @@ class Program:
         self.report: dict[str, Any] = {}
         self.relay = relay
         self._spawn = spawn
+        self.replacement: Generation | None = None
+        self.replace_error: str | None = None
         self._ready_when = ready_when
         self._graceful_timeout_s = graceful_timeout_s
         self._number = 0
@@ -68,7 +70,12 @@ class Program:
     @property
     def is_gone(self) -> bool:
         """Whether no process of it is left."""
-        return self.current is None and not self._retired
+        return not (self.current or self.replacement or self._retired)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no generation but the current one is left."""
+        return not (self.replacement or self._retired)
 
     def start(self, why: str) -> None:
         """Start it, unless it already runs."""
@@ -76,6 +83,7 @@ class Program:
 
     def stop(self, why: str) -> None:
         """Ask it to finish and leave."""
+        self._drop_replacement("it was stopped")
         self.keeper.feed(StopRequested(), why)
 
     def restart(self, why: str) -> None:
@@ -86,9 +94,39 @@ class Program:
         self.keeper.feed(Exited(why), why)
         self.tick(monotonic_s())
 
+    def replace(self, why: str) -> None:
+        """Start a new generation beside the current one; it takes over when it is ready."""
+        if self.replacement is None:
+            self.log.info("replacing", why=why)
+            self.replace_error = None
+            try:
+                self.replacement = self._spawn_generation()
+            except OSError as error:
+                self.replace_error = f"cannot start a process: {error}"
+
+    def _promote(self, generation: Generation) -> None:
+        old, self.current, self.replacement = self.current, generation, None
+        self.restarts += 1
+        self.log.info("replaced", generation=generation.number, pid=generation.pid)
+        if old is not None:
+            self._retire(old)
+        self.keeper.wake_waiters()
+
+    def _drop_replacement(self, error: str) -> None:
+        if self.replacement is not None:
+            self._retire(self.replacement)
+            self.replacement = None
+            self.replace_error = error
+            self.log.error("replace_failed", error=error)
+            self.keeper.wake_waiters()
+
+    def _retire(self, generation: Generation) -> None:
+        generation.retire(self._graceful_timeout_s)
+        self._retired.append(generation)
+
     def kill(self) -> None:
         """End all its processes at once."""
-        for generation in filter(None, [self.current, *self._retired]):
+        for generation in filter(None, [self.current, self.replacement, *self._retired]):
             generation.kill()
 
     def take_report(self, report: dict[str, Any]) -> None:
@@ -109,28 +147,30 @@ class Program:
         if effect is Effect.SPAWN:
             self._start_process()
         elif self.current is not None:
-            self.current.retire(self._graceful_timeout_s)
-            self._retired.append(self.current)
+            self._retire(self.current)
             self.current = None
 
     def _start_process(self) -> None:
         self.restarts += self._number > 0
-        self._number += 1
         self.reported_at_s = None
+        try:
+            self.current = self._spawn_generation()
+        except OSError as error:
+            self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
+            return
+        if not self._ready_when():
+            self.keeper.feed(WorkersChanged(1, 1), "it runs")
+
+    def _spawn_generation(self) -> Generation:
+        self._number += 1
         generation = Generation(self._number)
         events = ChildEvents(
             on_line=self.relay,
             on_message=lambda message: self._on_message(generation, message),
             on_exit=lambda code: self._on_exit(generation, code),
         )
-        try:
-            generation.process = self._spawn(self._number, events)
-        except OSError as error:
-            self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
-            return
-        self.current = generation
-        if not self._ready_when:
-            self.keeper.feed(WorkersChanged(1, 1), "it runs")
+        generation.process = self._spawn(self._number, events)
+        return generation
 
     def _on_message(self, generation: Generation, message: dict[str, Any]) -> None:
         if message.get("kind") == "worker_ready":
@@ -139,9 +179,11 @@ class Program:
             generation.ready_pids.discard(message["pid"])
             if message["exit_code"]:
                 self.log.error("worker_died", pid=message["pid"], exit_code=message["exit_code"])
+        ready, wanted = len(generation.ready_pids), self._ready_when()
+        if generation is self.replacement and ready >= wanted:
+            self._promote(generation)
         if generation is self.current:
-            ready = len(generation.ready_pids)
-            self.keeper.feed(WorkersChanged(ready, self._ready_when), str(message.get("kind")))
+            self.keeper.feed(WorkersChanged(ready, wanted), str(message.get("kind")))
 
     def _on_exit(self, generation: Generation, code: int) -> None:
         generation.exit_code = code
@@ -149,3 +191,5 @@ class Program:
             cause = f"signal {-code}" if code < 0 else f"exit code {code}"
             self.keeper.feed(Exited(f"it ended: {cause}"), "it ended")
             self.tick(monotonic_s())  # the first restart is immediate
+        elif generation is self.replacement:
+            self._drop_replacement(f"the new generation ended with {code}")

@@ -13,10 +13,17 @@ from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading
 from basic_inference_server.core.settings import EndpointSettings
-from basic_inference_server.core.topology import SERVING_STATES, Route, ServerState
+from basic_inference_server.core.topology import (
+    SERVING_STATES,
+    WAITING_STATES,
+    Route,
+    ServerState,
+)
 from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.child_process import ChildEvents, announcement_sockets
+from basic_inference_server.supervision.code_watch import CodeWatch
 from basic_inference_server.supervision.deaths import Deaths
+from basic_inference_server.supervision.endpoint_files import FileStamp
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.lifecycle import (
     RESTING_STATES,
@@ -35,6 +42,7 @@ from basic_inference_server.supervision.server_parts import (
     ServerHooks,
     ServerOptions,
     ServerPlace,
+    make_route,
     server_spec,
 )
 from basic_inference_server.supervision.spawning import Spawner
@@ -66,6 +74,8 @@ class Server:
         self.current: Generation | None = None
         self.replacement: Generation | None = None
         self.replace_error: str | None = None
+        self._section_before: EndpointSettings | None = None
+        self.code = CodeWatch(lambda: options.stamp_of(self.section.SERVER_CLASS or signature))
         self._retired: list[Generation] = []
         self._generation_number = 0
         self._options = options
@@ -126,6 +136,38 @@ class Server:
             self.current.process.send_signal(signal.SIGTTIN)
             self._count_workers(f"NR_WORKERS is now {count}")
 
+    def adopt(self, section: EndpointSettings, why: str, *, replaces_workers: bool) -> None:
+        """Work with a new section from now on.
+
+        With `replaces_workers` it counts once a new generation has loaded with it; if that fails,
+        the old section stays in force with the old generation.
+        """
+        if replaces_workers:
+            self._drop_replacement("a newer configuration has come")
+        before, self.section = self.section, section
+        self._apply_limits()
+        if section.NR_WORKERS != before.NR_WORKERS:
+            self.scale(section.NR_WORKERS)
+        if not replaces_workers:
+            return
+        if self.state in WAITING_STATES and self.current is not None:
+            self._retire(self.current)
+            self.current = self._spawn()
+        elif self.state in SERVING_STATES:
+            self._section_before = before
+            self.replace(why)
+
+    def _apply_limits(self) -> None:
+        self.place.listener.listen(self.section.QUEUE_SIZE - 1)
+        self._memory.hard_limit_mb = self.section.MAX_MEMORY_HARD_MB
+        self._watch.load_timeout_s = self.section.LOAD_TIMEOUT
+
+    @property
+    def loaded_file(self) -> FileStamp:
+        """The version of the endpoint's file that the newest generation has loaded."""
+        newest = self.replacement or self.current
+        return newest.file_stamp if newest else None
+
     def replace(self, why: str) -> None:
         """Start a new generation beside the current one; it takes over when it is ready."""
         if self.state not in SERVING_STATES:
@@ -147,6 +189,8 @@ class Server:
             if generation.reap(now_s, self.keeper.wake_waiters):
                 self._retired.remove(generation)
                 self._conclude_stop(generation)
+                if self.is_gone:
+                    self._hooks.on_gone()
         self.keeper.tick()
 
     def _check_memory(self, generations: list[Generation], now_s: float) -> None:
@@ -179,23 +223,12 @@ class Server:
 
     def route(self) -> Route:
         """Return how the gateway reaches it now."""
+        idempotent = bool(self.endpoint.get("idempotent", False))
         life = self.keeper.life
-        idempotent = self.section.IDEMPOTENT
-        if idempotent is None:
-            idempotent = bool(self.endpoint.get("idempotent", False))
-        return Route(
-            signature=self.signature,
-            state=life.state,
-            socket_path=self.place.socket_path,
-            cell=self.place.cell,
-            timeout_s=self.section.TIMEOUT,
-            idempotent=idempotent,
-            port=self.place.port,
-            ready_workers=self.ready_workers,
-            last_error=life.last_error,
-            restart_at_s=life.restart_at_s,
-            quarantine_keeps_body=self.section.QUARANTINE_KEEP_BODY,
-        )
+        return make_route(
+            self.signature, self.section, self.place, life, self.ready_workers,
+            idempotent=idempotent, has_processes=not self.is_gone,
+        )  # fmt: skip
 
     def _carry_out(self, effect: Effect) -> None:
         if effect is Effect.SPAWN:
@@ -214,7 +247,7 @@ class Server:
 
     def _spawn(self) -> Generation:
         self._generation_number += 1
-        generation = Generation(self._generation_number)
+        generation = Generation(self._generation_number, self.code.stamp())
         ours, theirs = announcement_sockets()
         spec = server_spec(
             self.signature,
@@ -273,6 +306,7 @@ class Server:
 
     def _promote(self, generation: Generation) -> None:
         old, self.current, self.replacement = self.current, generation, None
+        self._section_before = None
         self.endpoint = generation.endpoint
         self.restarts += 1
         self.log.info("replaced", generation=generation.number, pid=generation.pid)
@@ -285,7 +319,11 @@ class Server:
     def _drop_replacement(self, error: str) -> None:
         if self.replacement is not None:
             self._retire(self.replacement)
+            self.code.refuse(self.replacement.file_stamp)
             self.replacement = None
+            before, self._section_before = self._section_before, None
+            if before is not None:
+                self.adopt(before, error, replaces_workers=False)
             self.replace_error = error
             self.log.error("replace_failed", error=error)
             self.keeper.wake_waiters()

@@ -9,6 +9,8 @@ from typing import Any
 
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.settings import EndpointSettings
+from basic_inference_server.core.topology import Route
+from basic_inference_server.supervision.endpoint_files import FileStamp
 from basic_inference_server.supervision.lifecycle import Lifecycle
 from basic_inference_server.supervision.memory_watch import OutOfMemoryWatch
 
@@ -32,6 +34,7 @@ class ServerHooks:
     on_notifications: Callable[[str, list[dict[str, Any]]], None]
     on_worker_exit: Callable[[str, dict[str, Any]], None]
     on_new_code: Callable[[str], None]
+    on_gone: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,34 @@ class ServerOptions:
     log_level: str
     app_version: str
     out_of_memory: OutOfMemoryWatch
+    stamp_of: Callable[[str], FileStamp]
+
+
+def make_route(
+    signature: str,
+    section: EndpointSettings,
+    place: ServerPlace,
+    life: Lifecycle,
+    ready_workers: int,
+    *,
+    idempotent: bool,
+    has_processes: bool,
+) -> Route:
+    """Return how the gateway reaches a server; `idempotent` is what the endpoint itself says."""
+    return Route(
+        signature=signature,
+        state=life.state,
+        socket_path=place.socket_path,
+        cell=place.cell,
+        timeout_s=section.TIMEOUT,
+        idempotent=idempotent if section.IDEMPOTENT is None else section.IDEMPOTENT,
+        port=place.port,
+        ready_workers=ready_workers,
+        last_error=life.last_error,
+        restart_at_s=life.restart_at_s,
+        quarantine_keeps_body=section.QUARANTINE_KEEP_BODY,
+        has_processes=has_processes,
+    )
 
 
 def server_spec(

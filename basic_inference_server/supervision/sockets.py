@@ -72,6 +72,17 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     return listener
 
 
+def unbind(listener: socket.socket) -> None:
+    """Close a socket of `bind_tcp` and let others have its port."""
+    host, port = listener.getsockname()[:2]
+    for name in (f"{host}.{port}", *(name for name in _claims if name.endswith(f".{port}"))):
+        claim = _claims.pop(name, None)
+        if claim is not None:
+            claim.close()
+            break
+    listener.close()
+
+
 def _explain_bind(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use{_by_whom(port)}; stop that or choose another port"

@@ -7,16 +7,18 @@ is in `lifecycle`; everything it is asked comes through the control socket.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import traceback
 from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
-from basic_inference_server.core.topology import RoutingTable, ServerState
+from basic_inference_server.core.topology import SERVING_STATES, RoutingTable, ServerState
 from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
 from basic_inference_server.supervision.endpoint_files import EndpointFiles
@@ -26,6 +28,7 @@ from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import Places
 from basic_inference_server.supervision.program import Program
 from basic_inference_server.supervision.quarantine import Quarantine
+from basic_inference_server.supervision.reloading import Reloading
 from basic_inference_server.supervision.server import Server
 from basic_inference_server.supervision.server_parts import ServerHooks
 from basic_inference_server.supervision.support_watch import SupportWatch
@@ -33,6 +36,7 @@ from basic_inference_server.supervision.workshop import Launch, Workshop
 
 TICK_S = 0.1
 TOUCH_EVERY_S = 10.0
+LOOK_FOR_CODE_S = 1.0
 FAST_STOP_S = 1.0
 EXIT_DRAINED, EXIT_FORCED = 0, 1
 
@@ -55,18 +59,22 @@ class Supervisor:
         self._workshop = Workshop(launch, places, sink, self.log, self._files)
         self._out_of_memory = self._workshop.out_of_memory
         self._support_watch = SupportWatch(self.log)
+        self.reloading = Reloading(self, places)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
         self._is_open = False
         self._stop_reason: str | None = None
         self._is_stop_fast = False
         self._stopping = asyncio.Event()
         self._push_scheduled = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._look_for_code_at_s = 0.0
         self._touch_at_s = monotonic_s() + TOUCH_EVERY_S
         self._server_hooks = ServerHooks(
             self._on_change,
             self.store.record_notifications,
             self._on_worker_exit,
             self._on_new_code,
+            self._push_table_soon,
         )
         self.gateway = self._workshop.gateway(lambda: self.settings, self._on_program_change)
         for signature, section in settings.CONFIG_ENDPOINTS.items():
@@ -126,8 +134,26 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self.request_stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self._stop_fast, "SIGINT")
         loop.add_signal_handler(signal.SIGQUIT, self._stop_fast, "SIGQUIT")
-        # A closed terminal ends nothing: `nohup ./run.sh &` survives logout.
-        loop.add_signal_handler(signal.SIGHUP, lambda: self.log.info("hangup_ignored"))
+        # A closed terminal sends it too, and then nothing has changed: `nohup ./run.sh &`
+        # survives logout.
+        loop.add_signal_handler(signal.SIGHUP, self._reload_by_signal)
+
+    def _reload_by_signal(self) -> None:
+        async def reload() -> None:
+            with contextlib.suppress(ServiceError):  # what went wrong is in the log
+                await self.reloading.reload("SIGHUP")
+
+        task = asyncio.get_running_loop().create_task(reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def read_settings(self) -> GatewaySettings:
+        """Return what the configuration says now.
+
+        Raises:
+            ConfigError: it is wrong; the error lists every problem.
+        """
+        return self._launch.read_settings()[0]
 
     @property
     def is_stopping(self) -> bool:
@@ -150,12 +176,22 @@ class Supervisor:
             server.tick(now_s)
             if server.state is ServerState.FAILED and self._files.changed(server.signature):
                 server.start("a file in the endpoints folder has changed")
+        if self.settings.RELOAD_ON_CHANGE and now_s >= self._look_for_code_at_s:
+            self._look_for_code_at_s = now_s + LOOK_FOR_CODE_S
+            self._replace_changed()
         self.gateway.tick(now_s)
         self._out_of_memory.look(now_s)
         for program in self.support.values():
             program.tick(now_s)
-            self._support_watch.check(program, self.settings.CONFIG_ENDPOINTS[program.name], now_s)
+            section = self.settings.CONFIG_ENDPOINTS.get(program.name)
+            if section is not None:
+                self._support_watch.check(program, section, now_s)
         self._places.announce_open(self.gateway.state is ServerState.READY)
+
+    def _replace_changed(self) -> None:
+        for server in self.servers.values():
+            if server.state in SERVING_STATES and server.code.is_untried(server.loaded_file):
+                server.replace("its file has changed")
 
     # --- what is told to others
 
@@ -181,14 +217,18 @@ class Supervisor:
         self._push_scheduled = False
         self._control.push(self._greeting())
 
+    def _push_table_soon(self) -> None:
+        """Push once for all that changes in this turn of the loop."""
+        if not self._push_scheduled:
+            self._push_scheduled = True
+            asyncio.get_running_loop().call_soon(self.push_table)
+
     def _on_change(self, name: str, life: Lifecycle, why: str) -> None:
         self.store.record_state(name, life.state.value, why, life.last_error)
         if life.state is ServerState.FAILED:
             self._files.remember(name)
         self._open_if_due()
-        if not self._push_scheduled:
-            self._push_scheduled = True
-            asyncio.get_running_loop().call_soon(self.push_table)
+        self._push_table_soon()
 
     def _on_program_change(self, name: str, life: Lifecycle, why: str) -> None:
         self.store.record_state(name, life.state.value, why, life.last_error)

@@ -42,7 +42,7 @@ class WorkerWatch:
         is_stopped: Callable[[int], bool] = process_is_stopped,
     ) -> None:
         self._scoreboard = scoreboard
-        self._load_timeout_ns = int(load_timeout_s * NS_PER_S)
+        self.load_timeout_s = load_timeout_s
         self._log = log
         self._is_stopped = is_stopped
         self._doomed: dict[int, tuple[Verdict, float]] = {}
@@ -98,9 +98,8 @@ class WorkerWatch:
                 seconds = (now_ns - slot.started_ns) / NS_PER_S
                 return f"hang: one request took {seconds:.1f} s, longer than TIMEOUT"
         elif slot.state is WorkerState.LOADING:
-            if now_ns - slot.since_ns > self._load_timeout_ns:
-                seconds = self._load_timeout_ns / NS_PER_S
-                return f"it did not load within LOAD_TIMEOUT ({seconds:g} s)"
+            if now_ns - slot.since_ns > self.load_timeout_s * NS_PER_S:
+                return f"it did not load within LOAD_TIMEOUT ({self.load_timeout_s:g} s)"
         elif slot.state is WorkerState.IDLE and now_ns - slot.heartbeat_ns > SILENCE_NS:
             return f"no sign of life for {SILENCE_NS / NS_PER_S:g} s"
         return None

@@ -82,6 +82,7 @@ class Workshop:
             log_level=settings.LOG_LEVEL,
             app_version=launch.app_version,
             out_of_memory=self.out_of_memory,
+            stamp_of=self._files.stamp_of,
         )
         place = self._places.servers[signature]
         relay = self._relay(signature)
@@ -98,7 +99,8 @@ class Workshop:
 
         return Program(
             "gateway", spawn, self._log, self._relay("gateway"), on_change,
-            ready_when=settings.GATEWAY_WORKERS, graceful_timeout_s=settings.GRACEFUL_TIMEOUT,
+            ready_when=lambda: current_settings().GATEWAY_WORKERS,
+            graceful_timeout_s=settings.GRACEFUL_TIMEOUT,
         )  # fmt: skip
 
     def _spawn_gateway(
@@ -125,6 +127,7 @@ class Workshop:
             admin_trust_loopback=settings.ADMIN_TRUST_LOOPBACK,
             status_open=settings.STATUS_OPEN,
             admin_token_path=str(places.admin_token_path),
+            max_connections=settings.MAX_CONNECTIONS,
             direct_fds=direct_fds,
         )
         fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from basic_inference_server.worker.flask_worker import FlaskWorker
@@ -56,8 +56,28 @@ def find_file(folder: Path, server_class: str) -> Path:
     )
 
 
-def import_file(path: Path) -> ModuleType:
-    """Import an endpoint file as `<folder>.<stem>`.
+@dataclass(frozen=True)
+class KeptCode:
+    """An endpoint file as it was when its server started."""
+
+    path: Path
+    code: CodeType
+
+
+def keep_code(folder: Path, server_class: str) -> KeptCode | None:
+    """Return the compiled endpoint file, so that workers forked later run the same version.
+
+    `None` when there is none, or none that can be compiled: each worker finds out why by itself.
+    """
+    try:
+        path = find_file(folder, server_class)
+        return KeptCode(path, compile(path.read_bytes(), str(path), "exec", dont_inherit=True))
+    except (EndpointLoadError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def import_file(path: Path, code: CodeType | None = None) -> ModuleType:
+    """Import an endpoint file as `<folder>.<stem>`; from `code` when it is given.
 
     Raises:
         EndpointLoadError: a syntax error, or whatever the module raised while it was imported.
@@ -69,7 +89,10 @@ def import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        if code is None:
+            spec.loader.exec_module(module)
+        else:
+            exec(code, vars(module))  # noqa: S102 - the endpoint's file, compiled before the fork
     except SyntaxError as error:
         del sys.modules[name]
         raise EndpointLoadError(f"{path}:{error.lineno}: syntax error: {error.msg}") from error
@@ -111,21 +134,24 @@ def find_class(module: ModuleType, path: Path, wanted: str) -> type[FlaskWorker]
     return found
 
 
-def find_endpoint(folder: Path, server_class: str, suffix: str = "Worker") -> FoundEndpoint:
+def find_endpoint(
+    folder: Path, server_class: str, suffix: str = "Worker", kept: KeptCode | None = None
+) -> FoundEndpoint:
     """Return the endpoint that `server_class` names.
 
     Args:
         folder: the endpoints folder.
         server_class: file name without `.py`, from the configuration.
         suffix: what the class name ends in.
+        kept: the file, where it was read before.
 
     Raises:
         EndpointLoadError: it cannot be found or imported; the message says what to change.
     """
     if not folder.is_dir():
         raise EndpointLoadError(f"there is no endpoints folder at {folder}")
-    path = find_file(folder, server_class)
-    module = import_file(path)
+    path = kept.path if kept else find_file(folder, server_class)
+    module = import_file(path, kept.code if kept else None)
     wanted = "".join(part[:1].upper() + part[1:] for part in path.stem.split("_")) + suffix
     worker_class = find_class(module, path, wanted)
     config = getattr(module, "_CONFIG", {})

@@ -87,6 +87,14 @@ def support_update_status() -> Response:
     return respond(supervisor().ask("support_report", signature=name, report=fields))
 
 
+@administration.route("/reload", methods=METHODS)
+@administrator_only
+def reload() -> Response:
+    """Apply the configuration file as it is now, without losing a request."""
+    reason = str(request_fields().get("REASON", ""))[:200]
+    return respond(supervisor().ask("reload", reason=reason, timeout_s=SLOW_ANSWER_S))
+
+
 @administration.route("/quarantine", methods=METHODS)
 @administrator_only
 def quarantine() -> Response:

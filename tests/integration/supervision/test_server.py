@@ -60,7 +60,14 @@ class Supervised:
             settings.CONFIG_ENDPOINTS["demo"],
             ServerPlace(self.listener, str(path), "127.0.0.1", 0, 0),
             ServerOptions(
-                str(folder), "endpoints", "Worker", 5.0, "info", "2.3.2", OutOfMemoryWatch()
+                str(folder),
+                "endpoints",
+                "Worker",
+                5.0,
+                "info",
+                "2.3.2",
+                OutOfMemoryWatch(),
+                lambda server_class: None,
             ),
             spawner,
             log,
@@ -70,6 +77,7 @@ class Supervised:
                 on_notifications=lambda signature, items: None,
                 on_worker_exit=lambda signature, message: None,
                 on_new_code=lambda signature: None,
+                on_gone=lambda: None,
             ),
         )
 

@@ -163,12 +163,31 @@ def test_request_for_an_endpoint_that_is_down_is_refused(plane: Plane, state: Se
     assert ([], []) == (plane.hub.paths, plane.said)
 
 
-def test_queue_of_a_stopped_endpoint_is_emptied(plane: Plane) -> None:
+@pytest.mark.parametrize("state", [ServerState.STOPPED, ServerState.FAILED, ServerState.BACKOFF])
+def test_queue_of_an_endpoint_without_processes_is_emptied(
+    plane: Plane, state: ServerState
+) -> None:
     """When its last process has gone, nobody will take what still waits."""
     connection = plane.send()
-    plane.know(replace(ROUTE, state=ServerState.STOPPING, ready_workers=0))
+    down = replace(ROUTE, state=state, ready_workers=0)
+    plane.know(down)
+    assert [] == connection.heads, "a worker may still be at it"
+    plane.know(replace(down, has_processes=False))
+    assert (503, "not_ready") == error_of(connection)
+    assert [0] == plane.counted(IN_FLIGHT)
+
+
+def test_queue_of_an_endpoint_that_starts_again_is_kept(plane: Plane) -> None:
+    """Its new workers take what has waited."""
+    connection = plane.send()
+    plane.know(replace(ROUTE, state=ServerState.STARTING, ready_workers=0, has_processes=False))
     assert [] == connection.heads
-    plane.know(replace(ROUTE, state=ServerState.STOPPED, ready_workers=0))
+
+
+def test_queue_of_a_removed_endpoint_is_emptied(plane: Plane) -> None:
+    """It is not in the table any more."""
+    connection = plane.send()
+    plane.know()
     assert (503, "not_ready") == error_of(connection)
 
 
