@@ -133,7 +133,6 @@ def test_leaked_threads_and_descriptors_end_with_their_worker(gateway: RunningGa
     eventually(lambda: before != pid_of(gateway, "lone"), what="a new worker answers")
 
 
-@pytest.mark.xfail(reason="it tries again for ever, without a pause", strict=True)
 def test_worker_without_descriptors_is_replaced(gateway: RunningGateway) -> None:
     """A worker that can take no connection any more does not leave its endpoint without one."""
     before = pid_of(gateway, "lone")

@@ -43,7 +43,6 @@ def test_file_that_is_no_configuration_ends_the_start(
     assert shown in lines[1]
 
 
-@pytest.mark.xfail(reason="the port takes connections that nobody accepts", strict=True)
 def test_stop_under_load_answers_everything_that_was_accepted(launch: Launch) -> None:
     """A request gets its answer or finds the port closed; nothing is cut off (L1)."""
     gateway = launch({"misbehaving": {"NR_WORKERS": 2}})
