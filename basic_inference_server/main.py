@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from basic_inference_server.supervision.workshop import Launch
 DEFAULT_PORT = 5002
 FIRST_SERVER_PORT = 5003
 EXIT_CANNOT_START = 4
+MAX_DESCRIPTORS = 65536
 
 
 def report_config_error(error: ConfigError) -> NoReturn:
@@ -135,12 +137,21 @@ def run_gateway(
     except StartError as error:
         print(f"Cannot start: {error}", file=sys.stderr)  # noqa: T201 - the operator's one line
         return EXIT_CANNOT_START
+    raise_descriptor_limit()
     sink = ThreadedSink(settings.LOG_FORMAT)
     say_settings(EventLog(sink, settings.LOG_LEVEL), settings, sources)
     try:
         return asyncio.run(_supervise(settings, launch, places, sink))
     finally:
         sink.close()
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many descriptors as we may; our children inherit the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _supervise(

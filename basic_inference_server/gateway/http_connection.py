@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import httptools
 
@@ -23,10 +23,12 @@ from basic_inference_server.core.errors import (
     UriTooLong,
 )
 from basic_inference_server.gateway.exchange import Exchange
+from basic_inference_server.gateway.http_limits import (
+    MAX_REFUSED_AT_ONCE,
+    HttpLimits,
+    too_many_connections,
+)
 from basic_inference_server.gateway.request_head import ONLY_ONCE, body_too_large, check_head
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAX_HEAD_BYTES = 65536
 MAX_TARGET_BYTES = 8190
@@ -38,19 +40,6 @@ LINGER_S = 2.0
 DRAIN_IDLE_S = 0.5
 MIN_BODY_BYTES_PER_S = 64 * 1024
 MAX_CHUNK_OVERHEAD = 16
-
-
-class HttpLimits:
-    """What all connections of a process share."""
-
-    def __init__(
-        self, handle: Callable[[Exchange, str | None], None], max_body_bytes: int, version: str
-    ) -> None:
-        self.handle = handle
-        self.max_body_bytes = max_body_bytes
-        self.version = version
-        self.connections: set[HttpConnection] = set()
-        self.is_draining = False
 
 
 class HttpConnection(asyncio.Protocol):
@@ -118,8 +107,12 @@ class HttpConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
-        self._limits.connections.add(self)
         self._deadline_s = monotonic_s() + HEAD_TIMEOUT_S
+        excess = self._limits.admit(self)
+        if excess > MAX_REFUSED_AT_ONCE:
+            self.transport.abort()
+        elif excess > 0:
+            self._refuse(too_many_connections())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything; a request nobody waits for is not executed if it can be helped."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -23,7 +24,8 @@ from basic_inference_server.gateway.control_plane.application import make_applic
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.data_plane import DataPlane
 from basic_inference_server.gateway.exchange import renew_id_prefix
-from basic_inference_server.gateway.http_connection import HttpConnection, HttpLimits
+from basic_inference_server.gateway.http_connection import HttpConnection
+from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.supervisor_link import SupervisorLink
 from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
@@ -31,6 +33,7 @@ from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
 BACKLOG = 2048
 HEARTBEAT_S = 1.0
 ACCEPT_WITHIN_S = 1.0
+OWN_DESCRIPTORS = 64
 
 
 class HttpWorker(Worker):
@@ -69,7 +72,10 @@ class HttpWorker(Worker):
         link = SupervisorLink(spec.control_path, self.events)
         casualties = Casualties(link.tell)
         plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events)
-        limits = HttpLimits(plane.handle, spec.max_body_bytes, spec.app_version)
+        limits = HttpLimits(
+            plane.handle, spec.max_body_bytes, spec.app_version,
+            most_connections(spec.max_connections),
+        )  # fmt: skip
         opened = asyncio.Event()
 
         def on_table(table: RoutingTable) -> None:
@@ -144,6 +150,12 @@ class HttpWorker(Worker):
             if os.getppid() != self.ppid:
                 stopping.set()
             await asyncio.sleep(HEARTBEAT_S)
+
+
+def most_connections(wanted: int) -> int:
+    """Return how many connections the descriptors allow: a request takes one more to its worker."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(wanted, (descriptors - OWN_DESCRIPTORS) // 2))
 
 
 async def _accept_what_has_connected(servers: list[asyncio.AbstractServer]) -> None:

@@ -24,6 +24,7 @@ from basic_inference_server.wire.messages import MAX_DATAGRAM, MessageError, dec
 OUTPUT_PIPE_BYTES = 1024 * 1024
 READ_CHUNK = 65536
 MAX_LINE = 64 * 1024
+UNCOLLECTED: set[int] = set()  # children that we have started and that `_collect` will reap
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class ChildProcess:
         os.close(child_life_line)
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
+        UNCOLLECTED.add(self.pid)
         self._loop.add_reader(self._output, self._read_output)
         self._loop.add_reader(self._pidfd, self._collect)
 
@@ -107,6 +109,7 @@ class ChildProcess:
         code = self._process.poll()
         if code is None:
             return
+        UNCOLLECTED.discard(self.pid)
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._read_announcements()

@@ -70,12 +70,17 @@ class Program:
     @property
     def is_gone(self) -> bool:
         """Whether no process of it is left."""
-        return not (self.current or self.replacement or self._retired)
+        return not self.generations
 
     @property
     def is_settled(self) -> bool:
         """Whether no generation but the current one is left."""
         return not (self.replacement or self._retired)
+
+    @property
+    def generations(self) -> list[Generation]:
+        """All generations of which something may be left."""
+        return [*filter(None, [self.current, self.replacement]), *self._retired]
 
     def start(self, why: str) -> None:
         """Start it, unless it already runs."""
@@ -126,7 +131,7 @@ class Program:
 
     def kill(self) -> None:
         """End all its processes at once."""
-        for generation in filter(None, [self.current, self.replacement, *self._retired]):
+        for generation in self.generations:
             generation.kill()
 
     def take_report(self, report: dict[str, Any]) -> None:

@@ -109,9 +109,14 @@ class Server:
         return len(self.current.ready_pids) if self.current else 0
 
     @property
+    def generations(self) -> list[Generation]:
+        """All generations of which something may be left."""
+        return [*filter(None, [self.current, self.replacement]), *self._retired]
+
+    @property
     def is_gone(self) -> bool:
         """Whether no process of it is left."""
-        return not (self.current or self.replacement or self._retired)
+        return not self.generations
 
     def start(self, why: str) -> None:
         """Start it, unless it already runs."""
@@ -126,7 +131,7 @@ class Server:
 
     def kill(self) -> None:
         """End all its processes at once."""
-        for generation in filter(None, [self.current, self.replacement, *self._retired]):
+        for generation in self.generations:
             generation.kill()
 
     def scale(self, count: int) -> None:
@@ -180,11 +185,10 @@ class Server:
 
     def tick(self, now_s: float) -> None:
         """Do what is due: restart, kill the hung, collect the retired."""
-        generations = [*filter(None, [self.current, self.replacement]), *self._retired]
-        for generation in generations:
+        for generation in self.generations:
             self._watch.check(generation, now_s)
         if self._memory.is_due(now_s):
-            self._check_memory(generations, now_s)
+            self._check_memory(now_s)
         for generation in list(self._retired):
             if generation.reap(now_s, self.keeper.wake_waiters):
                 self._retired.remove(generation)
@@ -193,10 +197,10 @@ class Server:
                     self._hooks.on_gone()
         self.keeper.tick()
 
-    def _check_memory(self, generations: list[Generation], now_s: float) -> None:
+    def _check_memory(self, now_s: float) -> None:
         slots = {slot.pid: slot for slot in self.scoreboard.occupied() if slot.pid}
         for pid, reason in self._memory.sample(list(slots)):
-            for generation in generations:
+            for generation in self.generations:
                 if generation.number == slots[pid].generation:
                     self._watch.end(generation, slots[pid], reason, now_s)
 
@@ -353,6 +357,7 @@ class Server:
         pid = message["pid"]
         generation.ready_pids.discard(pid)
         verdict = self.deaths.examine(message)
+        message["generation"] = generation.number
         message["cause"], message["blames_request"] = verdict.cause, verdict.blames_request
         left_freely = message["is_clean"] and not message["was_busy"]
         is_expected = left_freely or generation in self._retired

@@ -22,7 +22,9 @@ from basic_inference_server.core.child_spec import (
 from basic_inference_server.core.logs import LOG_MARK_VARIABLE, RECORD_MARK
 from basic_inference_server.core.settings import process_environment
 from basic_inference_server.supervision.child_process import ChildEvents, ChildProcess
+from basic_inference_server.supervision.strays import RUN_VARIABLE
 
+GATEWAY = "gateway"
 PACKAGE_PARENT = str(Path(basic_inference_server.__file__).resolve().parent.parent)
 
 # One numeric thread per worker: with more, workers fight for the cores. The telemetry thread of
@@ -43,11 +45,16 @@ class Spawner:
 
     base_folder: str
     log_secret: str = field(default_factory=lambda: secrets.token_hex(8))
+    run_id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def record_mark(self) -> bytes:
         """What the log records of our children begin with."""
         return RECORD_MARK + self.log_secret.encode()
+
+    def mark(self, name: str, generation: int) -> str:
+        """Return what says of a process, in its environment, which generation it belongs to."""
+        return f"{self.run_id}.{name}.{generation}"
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return a child's environment: ours, quiet libraries, then the operator's `ENV`."""
@@ -78,11 +85,18 @@ class Spawner:
         `name` is an argument that nobody reads but people in the output of `ps`.
         """
         ours, theirs = announcements
+        owner = spec.signature if isinstance(spec, ServerSpec) else GATEWAY
         spec_fd = write_spec(spec)
         try:
             child = ChildProcess(
                 [sys.executable, "-m", module, name],
-                self.environment({**extra_environment, SPEC_VARIABLE: str(spec_fd)}),
+                self.environment(
+                    {
+                        **extra_environment,
+                        SPEC_VARIABLE: str(spec_fd),
+                        RUN_VARIABLE: self.mark(owner, spec.generation),
+                    }
+                ),
                 [*inherited_fds, theirs.fileno(), spec_fd],
                 self.base_folder,
                 events,
@@ -99,11 +113,13 @@ class Spawner:
     def program(
         self,
         path: Path,
+        name: str,
+        number: int,
         configuration: Mapping[str, Any],
         extra_environment: Mapping[str, str],
         events: ChildEvents,
     ) -> ChildProcess:
         """Start a support process: an ordinary program that takes `--config_endpoint JSON`."""
         command = [sys.executable, str(path), "--config_endpoint", json.dumps(configuration)]
-        environment = self.environment(extra_environment)
+        environment = self.environment({**extra_environment, RUN_VARIABLE: self.mark(name, number)})
         return ChildProcess(command, environment, [], self.base_folder, events)

@@ -19,6 +19,7 @@ from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
 from basic_inference_server.core.topology import SERVING_STATES, RoutingTable, ServerState
+from basic_inference_server.supervision.clean_up_crew import CleanUpCrew
 from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
 from basic_inference_server.supervision.endpoint_files import EndpointFiles
@@ -57,6 +58,7 @@ class Supervisor:
         self._places = places
         self._files = EndpointFiles(launch.base_folder / launch.workers_location)
         self._workshop = Workshop(launch, places, sink, self.log, self._files)
+        self._clean_up_crew = CleanUpCrew(self._workshop.spawner, self.generations, self.log)
         self._out_of_memory = self._workshop.out_of_memory
         self._support_watch = SupportWatch(self.log)
         self.reloading = Reloading(self, places)
@@ -105,6 +107,7 @@ class Supervisor:
             The exit code: 0 when everything was drained, 1 when something had to be killed.
         """
         self._install_signal_handlers()
+        self._clean_up_crew.start()
         self.store.begin_run(self._launch.app_version)
         await self._control.open(self._places.control_listener)
         for server in self.servers.values():
@@ -181,6 +184,7 @@ class Supervisor:
             self._replace_changed()
         self.gateway.tick(now_s)
         self._out_of_memory.look(now_s)
+        self._clean_up_crew.tick(now_s)
         for program in self.support.values():
             program.tick(now_s)
             section = self.settings.CONFIG_ENDPOINTS.get(program.name)
@@ -253,6 +257,7 @@ class Supervisor:
             asyncio.get_running_loop().call_soon(self.push_table)
 
     def _on_worker_exit(self, signature: str, message: dict[str, Any]) -> None:
+        self._clean_up_crew.worker_died(signature, message["generation"])
         if message["was_busy"]:
             fields = {name: message[name] for name in ("call", "cause", "blames_request")}
             self._control.push({"push": "worker_exit", "signature": signature, **fields})
@@ -262,6 +267,15 @@ class Supervisor:
         if self.quarantine.forget(signature):
             self.log.info("quarantine_released", server=signature, why="the server was replaced")
             self.push_table()
+
+    def generations(self) -> set[tuple[str, int]]:
+        """Return name and number of every generation of which a process may be left."""
+        parts: dict[str, Server | Program] = {
+            **self.servers,
+            **self.support,
+            "gateway": self.gateway,
+        }
+        return {(name, one.number) for name, part in parts.items() for one in part.generations}
 
     def process_ids(self) -> dict[str, Any]:
         """Return the pids of all our processes by role."""
@@ -310,6 +324,7 @@ class Supervisor:
             for child in everything:
                 child.kill()
             await self._until_gone(everything, monotonic_s() + FAST_STOP_S)
+        await self._clean_up_crew.close()
         self._control.close()
         self._places.clean_up()
         self.log.info("stopped", why=reason, drained=drained)
@@ -327,5 +342,6 @@ class Supervisor:
                 server.tick(now_s)
             for program in (self.gateway, *self.support.values()):
                 program.tick(now_s)
+            self._clean_up_crew.tick(now_s)
             await asyncio.sleep(0.02)
         return True

@@ -26,7 +26,7 @@ from basic_inference_server.supervision.places import Places
 from basic_inference_server.supervision.program import Program
 from basic_inference_server.supervision.server import Server
 from basic_inference_server.supervision.server_parts import ServerHooks, ServerOptions
-from basic_inference_server.supervision.spawning import Spawner
+from basic_inference_server.supervision.spawning import GATEWAY, Spawner
 from basic_inference_server.supervision.support_watch import support_configuration
 
 OnChange = Callable[[str, Lifecycle, str], None]
@@ -63,10 +63,10 @@ class Workshop:
         self._sink = sink
         self._log = log
         self._files = files
-        self._spawner = Spawner(str(launch.base_folder))
+        self.spawner = Spawner(str(launch.base_folder))
 
     def _relay(self, name: str) -> OutputRelay:
-        return OutputRelay(name, self._log.bind(server=name), self._sink, self._spawner.record_mark)
+        return OutputRelay(name, self._log.bind(server=name), self._sink, self.spawner.record_mark)
 
     def server(
         self, signature: str, section: EndpointSettings, settings: GatewaySettings,
@@ -86,7 +86,7 @@ class Workshop:
         )
         place = self._places.servers[signature]
         relay = self._relay(signature)
-        return Server(signature, section, place, options, self._spawner, self._log, relay, hooks)
+        return Server(signature, section, place, options, self.spawner, self._log, relay, hooks)
 
     def gateway(
         self, current_settings: Callable[[], GatewaySettings], on_change: OnChange
@@ -98,7 +98,7 @@ class Workshop:
             return self._spawn_gateway(number, events, current_settings())
 
         return Program(
-            "gateway", spawn, self._log, self._relay("gateway"), on_change,
+            GATEWAY, spawn, self._log, self._relay(GATEWAY), on_change,
             ready_when=lambda: current_settings().GATEWAY_WORKERS,
             graceful_timeout_s=settings.GRACEFUL_TIMEOUT,
         )  # fmt: skip
@@ -133,7 +133,7 @@ class Workshop:
         fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]
         module = "basic_inference_server.gateway"
         name = settings.SERVER_NAME
-        return self._spawner.role(module, name, spec, fds, (ours, theirs), {}, events)
+        return self.spawner.role(module, name, spec, fds, (ours, theirs), {}, events)
 
     def support(self, signature: str, section: EndpointSettings, on_change: OnChange) -> Program:
         """Make a support process."""
@@ -142,9 +142,9 @@ class Workshop:
         )
         environment = {**section.ENV, "BIS_ADMIN_TOKEN_FILE": str(self._places.admin_token_path)}
 
-        def spawn(_number: int, events: ChildEvents) -> ChildProcess:
+        def spawn(number: int, events: ChildEvents) -> ChildProcess:
             path = self._files.path_of(section.SERVER_CLASS or signature)
-            return self._spawner.program(path, configuration, environment, events)
+            return self.spawner.program(path, signature, number, configuration, environment, events)
 
         initial = ServerState.DISABLED if section.DISABLED else ServerState.STOPPED
         return Program(

@@ -15,7 +15,8 @@ import uvloop
 
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.gateway.exchange import Exchange
-from basic_inference_server.gateway.http_connection import HttpConnection, HttpLimits
+from basic_inference_server.gateway.http_connection import HttpConnection
+from basic_inference_server.gateway.http_limits import HttpLimits
 
 T = TypeVar("T")
 PATIENCE_S = 10.0

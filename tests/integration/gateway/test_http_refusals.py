@@ -287,3 +287,33 @@ def test_request_id_of_a_refused_request_is_the_callers(client: RawHttp) -> None
     data = request("/x", "X-Request-Id: mine", "Content-Encoding: gzip", method="POST", body=BODY)
     answer = client.ask(data)
     assert ("mine", "mine") == (answer.headers["x-request-id"], answer.json["request_id"])
+
+
+def test_connection_too_many_is_refused_and_room_is_room(
+    harness: HttpHarness, connect: Callable[[], RawHttp]
+) -> None:
+    """One above the limit gets a 503 that says so; when another leaves, the next is served."""
+    harness.limits.max_connections = 2
+    first, second = connect(), connect()
+    assert [200, 200] == [one.ask(request()).status for one in (first, second)]
+    third = connect()
+    assert (503, "overloaded", "close") == third.ask(request()).error
+    assert b"" == third.read_rest()
+    assert 200 == first.ask(request()).status
+    for one in (second, third):
+        one.close()
+    eventually(lambda: harness.connection_count() == 1)
+    assert 200 == connect().ask(request()).status
+
+
+def test_flood_of_connections_is_cut(
+    harness: HttpHarness, connect: Callable[[], RawHttp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even a 503 for each would cost too much."""
+    monkeypatch.setattr("basic_inference_server.gateway.http_connection.MAX_REFUSED_AT_ONCE", 0)
+    harness.limits.max_connections = 1
+    first = connect()
+    assert 200 == first.ask(request()).status
+    with pytest.raises(ConnectionError):
+        connect().ask(request())
+    assert 200 == first.ask(request()).status

@@ -1,0 +1,48 @@
+"""What all connections of a gateway process share, and how many of them there may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basic_inference_server.core.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from basic_inference_server.gateway.exchange import Exchange
+    from basic_inference_server.gateway.http_connection import HttpConnection
+
+MAX_REFUSED_AT_ONCE = 256
+
+
+class HttpLimits:
+    """The handler of requests, the limits, and the open connections."""
+
+    def __init__(
+        self,
+        handle: Callable[[Exchange, str | None], None],
+        max_body_bytes: int,
+        version: str,
+        max_connections: int = 8192,
+    ) -> None:
+        self.handle = handle
+        self.max_body_bytes = max_body_bytes
+        self.max_connections = max_connections
+        self.version = version
+        self.connections: set[HttpConnection] = set()
+        self.is_draining = False
+
+    def admit(self, connection: HttpConnection) -> int:
+        """Count a connection; return how many there are above the limit.
+
+        One above it is told so. Beyond `MAX_REFUSED_AT_ONCE` even that would cost too much.
+        """
+        self.connections.add(connection)
+        return len(self.connections) - self.max_connections
+
+
+def too_many_connections() -> Overloaded:
+    """Return the error for a connection above the limit."""
+    return Overloaded(
+        "The gateway has as many connections as it takes; try again later.", retry_after_s=1
+    )
