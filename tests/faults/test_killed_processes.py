@@ -110,7 +110,6 @@ def test_processes_that_somebody_asks_to_leave_cost_no_request(gateway: RunningG
     wait_until_ready(gateway, "misbehaving")
 
 
-@pytest.mark.xfail(reason="children of a dead worker are left alone", strict=True)
 def test_children_of_a_dead_worker_end_with_it(gateway: RunningGateway) -> None:
     """A worker that dies takes along what it has started."""
     pids = do(gateway, "lone", "fork", TIMES=3).json()["did"]
@@ -123,7 +122,6 @@ def test_children_of_a_dead_worker_end_with_it(gateway: RunningGateway) -> None:
         end(children)
 
 
-@pytest.mark.xfail(reason="what leaves the session is left alone", strict=True)
 @pytest.mark.parametrize("closes", [False, True], ids=["holds everything", "closes everything"])
 def test_daemon_of_an_endpoint_ends_with_its_generation(
     gateway: RunningGateway, closes: bool

@@ -119,21 +119,14 @@ class VitalSigns:
         return self.gateway.run(self._healthy, VALUE=5, PASSWORD=SECRETS["input"], timeout_s=10)
 
     def strangers(self) -> list[str]:
-        """Return the processes of this run that are neither masters nor workers of anything."""
-        supervisor = self.gateway.process.pid
-        ours = [
-            process
-            for process in psutil.process_iter()
-            if process.pid != supervisor and self._belongs(process)
-        ]
-        expected: set[int] = set()
-        for master in ours:
-            if parent_of(master) == supervisor:
-                expected |= {master.pid, *(p.pid for p in ours if parent_of(p) == master.pid)}
+        """Return the processes of this run that are nobody's master, worker or support process."""
+        known = {self.gateway.process.pid, *(p.pid for p in role(self.gateway, "gateway"))}
+        for server in self.gateway.servers().values():
+            known |= {server["pid"], *server.get("worker_pids", [])}
         return [
             f"{process.pid} child of {parent_of(process)}"
-            for process in ours
-            if process.pid not in expected and process.is_running()
+            for process in psutil.process_iter()
+            if process.pid not in known and self._belongs(process)
         ]
 
     def _belongs(self, process: psutil.Process) -> bool:
