@@ -1,5 +1,6 @@
 # Short names for what the scripts do. `make check` is what CI runs.
-.PHONY: install check test unit integration functional load chaos coverage lint lock dist clean
+.PHONY: install check test unit integration functional load coverage lint lock dist clean \
+	chaos judges fuzz fuzz-coverage audit slow-clients
 
 VENV ?= .venv-dev
 PY := $(VENV)/bin/python
@@ -20,8 +21,29 @@ unit integration functional:
 load:
 	./run_tests.sh tests/load -m load
 
+# Faults under load, with figures: about nine minutes.
 chaos:
 	./run_tests.sh tests/faults -m chaos
+
+# What others say; docs/howto/judge.md has the answers.
+judges:
+	./run_tests.sh tests/judges -m judges
+
+fuzz:
+	./run_tests.sh tests/judges -m judges -k fuzz --hypothesis-profile=long --timeout=0
+
+fuzz-coverage:
+	scripts/bootstrap.sh .venv-fuzz requirements-dev.lock
+	.venv-fuzz/bin/python -m pip install --quiet --only-binary :all: --no-deps 'atheris>=3'
+	.venv-fuzz/bin/python tests/judges/coverage_guided.py
+
+audit:
+	./run_tests.sh tests/judges/test_bandit.py tests/judges/test_secrets.py -m judges
+	scripts/audit.sh
+
+slow-clients:
+	scripts/bootstrap.sh $(VENV) requirements-dev.lock
+	$(PY) benchmarks/slow_clients.py
 
 coverage:
 	scripts/bootstrap.sh $(VENV) requirements-dev.lock

@@ -1,4 +1,4 @@
-"""The command line: `python -m basic_inference_server run`."""
+"""The command line: `python -m basic_inference_server run`, and `tokens`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from basic_inference_server._version import LIB_VER
+from basic_inference_server.cli_tokens import (
+    add_config_argument,
+    add_folder_arguments,
+    add_tokens_commands,
+)
 from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.settings import resolve
@@ -16,13 +21,10 @@ from basic_inference_server.main import DEFAULT_PORT, FlaskGateway, report_confi
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a gateway; the first four are the seeds' own."""
-    parser.add_argument("-b", "--base_folder", "--base-folder", default=".",
-                        help="folder with configuration and endpoints")  # fmt: skip
-    parser.add_argument("-a", "--app_folder", "--app-folder", default="_cache",
-                        help="folder under it for what must outlive a restart")  # fmt: skip
+    add_folder_arguments(parser)
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port; 0 takes a free one")
-    parser.add_argument("--config", default="config_gateway.txt", help="configuration file")
+    add_config_argument(parser)
     parser.add_argument("--first_server_port", "--first-server-port", type=int, default=None,
                         help="where the servers' own ports begin; 0 takes free ones")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
@@ -82,5 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_parser = commands.add_parser("run", help="run the gateway of a folder")
     add_run_arguments(run_parser)
     run_parser.set_defaults(action=run)
+    add_tokens_commands(
+        commands.add_parser("tokens", help="create, list and revoke tokens of a gateway's folder")
+    )
     arguments = parser.parse_args(argv)
     arguments.action(arguments)

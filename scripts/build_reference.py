@@ -89,6 +89,8 @@ ENDPOINT_MEANINGS = {
     "else only its fingerprint is kept.",
     "WARMUP": "Inputs that each worker runs before it takes its first request; it counts as ready "
     "when all of them have succeeded.",
+    "OPEN_TO_PUBLIC": "`false`: a request needs a [token](../howto/access.md) that may run this "
+    "endpoint, from this machine too.",
     "ENV": "Environment variables of the server's processes, or of the support process.",
 }
 
@@ -126,7 +128,8 @@ def settings_page() -> str:
         "# Settings",
         "",
         "`config_gateway.txt` is one JSON object; its keys are upper case.",
-        "The file is read once, when the gateway starts.",
+        "The file is read when the gateway starts, and again by "
+        "[`/reload` or SIGHUP](../howto/change.md).",
         "Everything that is wrong in it is printed, each with its path, the value and what is "
         "allowed, and the process ends with exit code 78 before it starts anything.",
         "`python run_gateway.py --check-config` does only that.",
@@ -210,7 +213,9 @@ def errors_page() -> str:
         "| `time`, `ver` | local time, version of the application (`app_ver.py`) |",
         "",
         "Some errors add fields: `available` (names), `state` (of the server), `cause` (of a "
-        "worker's death), `retry_after_s`, `max_body_bytes`, `allowed` (methods).",
+        "worker's death), `retry_after_s`, `max_body_bytes`, `allowed` (methods), `reason` (why a "
+        "token does not do: `missing`, `invalid`, `expired`, or `unreadable` when the gateway "
+        "cannot read its tokens), `scope` (that the token would need).",
         "",
         "| status | `code` | when | `retryable` | `executed` |",
         "| --- | --- | --- | --- | --- |",

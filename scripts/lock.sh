@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pin requirements/*.in, with hashes, in the three lock files; Python 3.10 to 3.13 share them.
+# Pin requirements/*.in, with hashes, in the lock files; Python 3.10 to 3.13 share them.
 #   scripts/lock.sh              keep the pins that still fit
 #   scripts/lock.sh --upgrade    move everything to its newest release
 set -euo pipefail
@@ -27,3 +27,4 @@ compile requirements-models.lock requirements/runtime.in requirements/models.in 
 compile requirements.lock requirements/runtime.in --constraint requirements-models.lock "$@"
 compile requirements-dev.lock requirements/runtime.in requirements/models.in requirements/dev.in \
   --constraint requirements-models.lock "$@"
+compile requirements-audit.lock requirements/audit.in "$@"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.eventually import eventually
 
-LEVELS = ("unit", "integration", "functional", "load")
+LEVELS = ("unit", "integration", "functional", "load", "judges")
 TESTS = Path(__file__).parent
 
 

@@ -109,6 +109,12 @@ class Quarantined(ServiceError):
     status, code = 422, "quarantined"
 
 
+class TooManyAttempts(ServiceError):
+    """Too many wrong tokens came from that address; a valid one is still accepted."""
+
+    status, code, retryable = 429, "too_many_attempts", True
+
+
 class HeadersTooLarge(ServiceError):
     """The header section is larger than the gateway reads."""
 

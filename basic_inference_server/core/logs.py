@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -124,10 +125,15 @@ class RecordWriter:
         self._fd = fd
         self._mark = record_mark()
         self._kept: deque[bytes] = deque(maxlen=KEPT_RECORDS)
+        self._lock = threading.RLock()  # a signal handler may log while its thread does
         self.dropped = 0
 
     def __call__(self, event: Event) -> None:
         """Write one record, or keep or drop it when nobody reads fast enough."""
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
         if self.dropped:
             event = {**event, "records_dropped_before": self.dropped}
         record = self._mark + to_bounded_line(event) + b"\n"
@@ -141,10 +147,11 @@ class RecordWriter:
 
     def flush(self) -> bool:
         """Write what is kept; say whether all of it could be written."""
-        while self._kept:
-            if not self._write(self._kept[0]):
-                return False
-            self._kept.popleft()
+        with self._lock:
+            while self._kept:
+                if not self._write(self._kept[0]):
+                    return False
+                self._kept.popleft()
         return True
 
     def _write(self, record: bytes) -> bool:

@@ -27,7 +27,6 @@ from basic_inference_server.core.topology import (
 ENVIRONMENT_PREFIX = "BIS_"
 MAX_ENDPOINTS = 512
 NOT_YET_SUPPORTED: Mapping[str, Any] = {
-    "OPEN_TO_PUBLIC": True,
     "BATCH_SIZE": 1,
     "BATCH_WAIT_MS": 0,
 }
@@ -72,6 +71,7 @@ class EndpointSettings(BaseModel):
     WARMUP: list[dict[str, Any]] = Field(
         default_factory=list, description="a list of inputs (objects)"
     )
+    OPEN_TO_PUBLIC: bool = Field(True, description="true or false")
     ENV: dict[str, str] = Field(
         default_factory=dict, description="an object whose values are texts"
     )
@@ -170,7 +170,7 @@ def _is_encodable(text: str) -> bool:
 
 
 def _unsupported(where: str, section: Mapping[str, Any]) -> Iterator[str]:
-    """Refuse what would otherwise be ignored in silence, above all a closed door."""
+    """Refuse what would otherwise be ignored in silence."""
     for key, harmless in NOT_YET_SUPPORTED.items():
         if section.get(key, harmless) != harmless:
             yield f"{where}.{key}: this release supports {json.dumps(harmless)} only"

@@ -57,6 +57,7 @@ class Route:
     restart_at_s: float | None = None
     quarantine_keeps_body: bool = False
     has_processes: bool = True  # false: what still waits in its queue will not be executed
+    is_public: bool = True
 
     @property
     def is_ready(self) -> bool:

@@ -37,6 +37,7 @@ from basic_inference_server.gateway.probes import live_body, ready_report
 from basic_inference_server.gateway.quarantine import require_harmless
 from basic_inference_server.gateway.request_body import json_body
 from basic_inference_server.gateway.signature_peek import signature_of
+from basic_inference_server.gateway.token_gate import TokenGate
 
 if TYPE_CHECKING:
     from basic_inference_server.gateway.exchange import Exchange
@@ -58,6 +59,7 @@ class DataPlane:
         control_plane: Callable[[Exchange, str | None], None],
         casualties: Casualties,
         log: EventLog,
+        gate: TokenGate,
     ) -> None:
         self.hub = hub
         self.table = RoutingTable()
@@ -68,6 +70,7 @@ class DataPlane:
         self._counters = counters
         self._control_plane = control_plane
         self._cors = CorsPolicy(spec.cors_origins)
+        self._gate = gate
 
     # --- routing
 
@@ -107,11 +110,9 @@ class DataPlane:
     # --- endpoints
 
     def _run(self, exchange: Exchange, signature: str | None) -> None:
-        if exchange.method == b"OPTIONS":
-            exchange.answer_empty(204, self._cors.preflight_headers(exchange))
-            return
         if exchange.method not in RUN_METHODS:
-            raise MethodNotAllowed("This route takes POST and GET.", allowed=["POST", "GET"])
+            self._answer_preflight(exchange)
+            return
         body = json_body(exchange)
         if signature is None:
             signature = signature_of(body)
@@ -124,6 +125,8 @@ class DataPlane:
             raise UnknownSignature(
                 f"There is no endpoint {signature[:128]!r}.", available=self.table.available()
             )
+        if not route.is_public:
+            self._gate.require_run(route.signature, exchange)
         quarantined = self.table.quarantined.get(signature)
         if quarantined is not None:
             require_harmless(route, body, quarantined)
@@ -138,6 +141,11 @@ class DataPlane:
             raise
         if route.state in WAITING_STATES:
             self._remember_patient(signature, dispatch)
+
+    def _answer_preflight(self, exchange: Exchange) -> None:
+        if exchange.method != b"OPTIONS":
+            raise MethodNotAllowed("This route takes POST and GET.", allowed=["POST", "GET"])
+        exchange.answer_empty(204, self._cors.preflight_headers(exchange))
 
     def _remember_patient(self, signature: str, dispatch: Dispatch) -> None:
         """Keep a request that waits for its endpoint to come up; forget those that have ended."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from basic_inference_server.core.clock import http_date
-from basic_inference_server.core.errors import MethodNotAllowed, ServiceError, Unauthorized
+from basic_inference_server.core.errors import MethodNotAllowed, ServiceError
+from basic_inference_server.gateway.challenge import challenge
 from basic_inference_server.wire.error_body import render_error
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from basic_inference_server.gateway.http_connection import HttpConnection
 
 JSON = b"application/json"
-_SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+# A token that was put there by mistake would end in the log.
+_SANE_ID = re.compile(rb"(?!bis_)[A-Za-z0-9._:/+=-]{1,128}")
 _REASONS = {
     200: b"OK", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized",
     403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
     413: b"Content Too Large", 414: b"URI Too Long", 415: b"Unsupported Media Type",
-    422: b"Unprocessable Content", 431: b"Request Header Fields Too Large",
+    422: b"Unprocessable Content", 429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
     500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service Unavailable",
     504: b"Gateway Timeout",
 }  # fmt: skip
@@ -124,8 +127,9 @@ def _headers_of(error: ServiceError) -> bytes:
     retry_after_s = error.details.get("retry_after_s")
     if retry_after_s is not None:
         headers += b"retry-after: %d\r\n" % max(1, round(retry_after_s))
-    if isinstance(error, Unauthorized):
-        headers += b'www-authenticate: Bearer realm="basic_inference_server"\r\n'
+    asked = challenge(error)
+    if asked is not None:
+        headers += b"www-authenticate: %b\r\n" % asked.encode("ascii")
     if isinstance(error, MethodNotAllowed):
         headers += b"allow: %b\r\n" % ", ".join(error.details.get("allowed", [])).encode()
     return headers

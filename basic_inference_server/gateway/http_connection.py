@@ -288,8 +288,12 @@ class HttpConnection(asyncio.Protocol):
         self._limits.handle(exchange, self.bound_signature)
 
     def _start_if_current(self, exchange: Exchange) -> None:
-        if self._exchange is exchange:  # the client has not left in the meantime
+        if self.awaits(exchange):
             self._start(exchange)
+
+    def awaits(self, exchange: Exchange) -> bool:
+        """Say whether the client still waits for the answer to this request."""
+        return self._exchange is exchange
 
     def respond(self, exchange: Exchange, head: bytes, body: bytes | memoryview) -> None:
         """Write the answer to the current request, then start the next one."""

@@ -9,6 +9,7 @@ import resource
 import select
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -28,6 +29,8 @@ from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.supervisor_link import SupervisorLink
+from basic_inference_server.gateway.token_gate import TokenGate
+from basic_inference_server.gateway.turnstile import Turnstile
 from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
 
 BACKLOG = 2048
@@ -68,12 +71,14 @@ class HttpWorker(Worker):
             loop.add_signal_handler(number, stopping.set)
         hub = Hub(loop)
         counters = Counters(GatewayScoreboard(spec.scoreboard_fd), self.process_index)
-        bridge = WsgiBridge(make_application_factory(spec), self.events, spec.app_version)
+        gate = TokenGate(Path(spec.admin_token_path), EventLog(RecordWriter(), spec.log_level))
+        gate.look()
+        bridge = WsgiBridge(make_application_factory(spec, gate), self.events, spec.app_version)
         link = SupervisorLink(spec.control_path, self.events)
         casualties = Casualties(link.tell)
-        plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events)
+        plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events, gate)
         limits = HttpLimits(
-            plane.handle, spec.max_body_bytes, spec.app_version,
+            Turnstile(loop, plane.handle).enter, spec.max_body_bytes, spec.app_version,
             most_connections(spec.max_connections),
         )  # fmt: skip
         opened = asyncio.Event()

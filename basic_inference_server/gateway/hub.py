@@ -21,6 +21,7 @@ from basic_inference_server.wire.frames import (
 
 READ_CHUNK = 65536
 SWEEP_S = 0.02
+ENDS_PER_TURN = 64
 READABLE = select.EPOLLIN | select.EPOLLONESHOT
 WRITABLE = select.EPOLLOUT | select.EPOLLIN | select.EPOLLONESHOT
 STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -122,7 +123,7 @@ class Hub:
 
     def _on_events(self) -> None:
         calls = self._calls
-        for fd, _ in self._epoll.poll(0, 256):
+        for fd, _ in self._epoll.poll(0, ENDS_PER_TURN):
             call = calls.get(fd)
             if call is not None:
                 try:

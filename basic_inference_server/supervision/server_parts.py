@@ -75,6 +75,7 @@ def make_route(
         restart_at_s=life.restart_at_s,
         quarantine_keeps_body=section.QUARANTINE_KEEP_BODY,
         has_processes=has_processes,
+        is_public=section.OPEN_TO_PUBLIC,
     )
 
 

@@ -23,6 +23,7 @@ ERROR_TABLE: Final[dict[str, tuple[int, bool, str]]] = {
     "body_too_large": (413, False, "no"),
     "unsupported_media_type": (415, False, "no"),
     "bad_input": (422, False, "no"),
+    "too_many_attempts": (429, True, "no"),
     "endpoint_error": (500, False, "yes"),
     "worker_died": (502, False, "unknown"),
     "not_ready": (503, True, "no"),

@@ -39,8 +39,14 @@ VOLATILE = frozenset(
     {
         "time", "request_id", "worker_id", "call_id", "pid", "worker_pids", "port", "uptime_s",
         "state_for_s", "retry_after_s", "retry_in_s", "reported_s_ago", "cpu_percent",
+        "TOKEN", "ID", "CREATED", "EXPIRES",
     }
 )  # fmt: skip
+TOKENS_COMMAND = re.compile(
+    r"(?:(?P<variable>[A-Z_]+)=\$\()?python -m basic_inference_server tokens (?P<arguments>.*?)\)?"
+)
+TOKEN_ID = re.compile(r"\b[0-9a-f]{8}\b")
+TOKEN_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]*?) -->\n\n?)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -97,6 +103,8 @@ class Player:
         self.stack = stack
         self.gateway: RunningGateway | None = None
         self.arguments: list[str] = []
+        self.variables: dict[str, str] = {}
+        self.real_ids: dict[str, str] = {}  # of tokens, by the ids that the page shows
         if "file: config_gateway.txt" not in {block.mark for block in self.blocks}:
             for name in BUNDLED:
                 source = ROOT / name
@@ -108,6 +116,10 @@ class Player:
         for index, block in enumerate(self.blocks):
             if block.mark.startswith("file: "):
                 self._write_file(block.mark.removeprefix("file: "), block.text)
+            elif block.mark.startswith("under way: "):
+                self._started()
+                name = block.mark.removeprefix("under way: ")
+                (self.folder / name).write_text(block.text, encoding="utf-8")
             elif block.mark == "section":
                 self._add_section(block.text)
             following = self.blocks[index + 1] if index + 1 < len(self.blocks) else None
@@ -152,12 +164,41 @@ class Player:
             start = next((start for start in STARTS if command.startswith(start)), None)
             if start is not None:
                 self.arguments = start_arguments(command.removeprefix(start))
+            tokens = TOKENS_COMMAND.fullmatch(command)
+            if tokens is not None:
+                self._tokens(tokens["variable"], tokens["arguments"], following)
             if not command.startswith("curl "):
                 continue
             if following is not None and following.language == "json" and command is commands[-1]:
                 self._expect(json.loads(following.text), command)
             else:
                 self._answer(command)
+
+    def _tokens(self, variable: str | None, arguments: str, following: Block | None) -> None:
+        """Run a command about tokens: it prints what the page shows, but for ids and times."""
+        done = subprocess.run(
+            [sys.executable, "-m", "basic_inference_server", "tokens",
+             *shlex.split(self._with_real_ids(arguments))],
+            cwd=self.folder,
+            env={**process_environment(), "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert 0 == done.returncode, done.stderr
+        printed = done.stderr
+        if variable is not None:
+            self.variables[variable] = done.stdout.strip()
+        else:
+            printed += done.stdout
+        if following is not None and following.language == "text":
+            for shown, real in zip(
+                TOKEN_ID.findall(following.text), TOKEN_ID.findall(printed), strict=True
+            ):
+                self.real_ids.setdefault(shown, real)
+            shown_text = self._with_real_ids(following.text)
+            assert TOKEN_TIME.sub("", shown_text) == TOKEN_TIME.sub("", printed)
+
+    def _with_real_ids(self, text: str) -> str:
+        return TOKEN_ID.sub(lambda found: self.real_ids.get(found[0], found[0]), text)
 
     def _expect(self, expected: Any, command: str) -> None:
         """Send a command until its answer is the page's: some pages say "after a moment"."""
@@ -181,7 +222,9 @@ class Player:
     def _answer(self, command: str) -> Any:
         gateway = self._started()
         token = (self.folder / "_cache" / "admin_token").read_text().strip()
-        method, url, headers, body = parse_curl(command.replace("$TOKEN", token))
+        variables = {"TOKEN": token, **self.variables}
+        command = re.sub(r"\$([A-Z_]+)", lambda name: variables[name[1]], command)
+        method, url, headers, body = parse_curl(self._with_real_ids(command))
         response = requests.request(
             method, self._real_url(gateway, url), headers=headers, data=body, timeout=40
         )

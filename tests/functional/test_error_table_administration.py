@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from basic_inference_server.testing import RunningGateway
+from tests.functional.addresses import client_from
 from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import MIRROR
 from tests.functional.gateways import shared_gateway
@@ -16,11 +17,12 @@ from tests.functional.gateways import shared_gateway
 pytestmark = pytest.mark.shares_gateway
 
 JSON_BODY = {"SIGNATURE": "mirror"}
-CHANGES = [
+CHANGES_BY_GET = [
     "/start_server", "/restart_server", "/kill_server", "/update_workers",
-    "/support_update_status", "/shutdown",
+    "/support_update_status", "/reload", "/release_quarantine", "/shutdown",
 ]  # fmt: skip
-ADMINISTRATION = [*CHANGES, "/notifications"]
+CHANGES = [*CHANGES_BY_GET, "/create_token", "/revoke_token"]
+ADMINISTRATION = [*CHANGES, "/notifications", "/quarantine", "/list_tokens"]
 READING = ["/list_servers", "/system_status", "/get_paths", "/v1/live", "/v1/ready"]
 FORWARDED = {"X-Forwarded-For": "203.0.113.9"}
 
@@ -64,11 +66,10 @@ def with_token(gateway: RunningGateway, scheme: str = "Bearer") -> dict[str, str
     return {"Authorization": f"{scheme} {token_file(gateway).read_text().strip()}"}
 
 
-def call(
-    gateway: RunningGateway, path: str, headers: dict[str, str], method: str = "POST"
-) -> requests.Response:
-    """Send an administration call with JSON."""
-    return requests.request(method, gateway.url + path, json=JSON_BODY, headers=headers, timeout=10)
+def call(gateway: RunningGateway, path: str, headers: dict[str, str]) -> requests.Response:
+    """Send an administration call with JSON, from an address with no wrong tokens so far."""
+    with client_from() as client:
+        return client.post(gateway.url + path, json=JSON_BODY, headers=headers, timeout=10)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,13 @@ def test_change_from_a_page_of_the_gateway_itself_is_allowed(
         assert 200 == call(gateway, "/start_server", headers).status_code
 
 
-@pytest.mark.parametrize("path", CHANGES)
+def test_every_administration_route_is_tested_here(gateway: RunningGateway) -> None:
+    """A new route has to come into the lists above."""
+    paths = set(gateway.get("/get_paths").json()["PATHS"])
+    assert paths - {"/run", "/run/<signature>"} == {*ADMINISTRATION, *READING}
+
+
+@pytest.mark.parametrize("path", CHANGES_BY_GET)
 def test_change_by_get_is_forbidden_without_a_token(gateway: RunningGateway, path: str) -> None:
     """A link or an image in a page of another site changes nothing."""
     check_error("forbidden", gateway.get(f"{path}?SIGNATURE=mirror"))

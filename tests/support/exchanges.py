@@ -18,6 +18,11 @@ class FakeConnection:
         self.local_port = local_port
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
+        self.awaited: Exchange | None = None
+
+    def awaits(self, exchange: Exchange) -> bool:
+        """Say whether the client is still there."""
+        return self.awaited is exchange
 
     def respond(self, exchange: Exchange, head: bytes, body: bytes | memoryview) -> None:
         """Keep one answer."""

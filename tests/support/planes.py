@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, cast
 
 from basic_inference_server.core.child_spec import GatewaySpec
@@ -14,6 +15,7 @@ from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.data_plane import DataPlane
 from basic_inference_server.gateway.exchange import Exchange
 from basic_inference_server.gateway.hub import Call, Hub, Listener
+from basic_inference_server.gateway.token_gate import TokenGate
 from basic_inference_server.wire.frames import (
     RequestFrame,
     decode_reply_header,
@@ -23,6 +25,7 @@ from basic_inference_server.wire.frames import (
 from tests.support.exchanges import FakeConnection, make_exchange
 
 CELL = 4
+NO_TOKEN = Path("/nonexistent/admin_token")
 ROUTE = Route("demo", ServerState.READY, "/run/demo.sock", CELL, 30.0, ready_workers=2)
 SPEC = GatewaySpec(
     generation=1, workers=1, listen_fd=-1, announce_fd=-1, scoreboard_fd=-1, control_path="",
@@ -73,7 +76,7 @@ class FakeHub:
 class Plane:
     """A data plane with everything around it made up but the counters."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: TokenGate | None = None) -> None:
         self.said: list[Event] = []
         self.controlled: list[tuple[bytes, str | None]] = []
         self.board = GatewayScoreboard.create()
@@ -84,6 +87,7 @@ class Plane:
         self.plane = DataPlane(
             SPEC, cast("Hub", self.hub), Counters(self.board, 0), self._control,
             self.casualties, EventLog(self.said.append),
+            gate or TokenGate(NO_TOKEN, EventLog(self.said.append)),
         )  # fmt: skip
         self.know(ROUTE)
 

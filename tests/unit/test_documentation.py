@@ -16,9 +16,10 @@ from flask import Flask
 
 from basic_inference_server import LIB_VER
 from basic_inference_server.cli import add_run_arguments
+from basic_inference_server.cli_tokens import add_tokens_commands
 from basic_inference_server.gateway import http_connection
-from basic_inference_server.gateway.control_plane.administration import administration
-from basic_inference_server.gateway.control_plane.status import DATA_PATHS, status
+from basic_inference_server.gateway.control_plane.flask_app import BLUEPRINTS
+from basic_inference_server.gateway.control_plane.status import DATA_PATHS
 from basic_inference_server.worker.validation_rules import _CHECKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,8 +111,8 @@ def test_every_key_needs_a_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_route_is_documented() -> None:
     """The page on HTTP lists exactly the routes that there are."""
     application = Flask("routes", static_folder=None)
-    application.register_blueprint(status)
-    application.register_blueprint(administration)
+    for blueprint in BLUEPRINTS:
+        application.register_blueprint(blueprint)
     routes = {rule.rule for rule in application.url_map.iter_rules()} | set(DATA_PATHS)
     table = (DOCS / "reference" / "http.md").read_text(encoding="utf-8").partition("## Requests")[0]
     assert routes == set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
@@ -144,6 +145,11 @@ def test_every_argument_is_documented() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     add_run_arguments(parser)
     names = {name for action in parser._actions for name in action.option_strings}
+    tokens = argparse.ArgumentParser(add_help=False)
+    commands = add_tokens_commands(tokens)
+    for command in commands.choices.values():
+        names |= {name for action in command._actions for name in action.option_strings}
+    names -= {"-h", "--help"}
     page = DOCS / "reference" / "command_line.md"
     documented = {word.partition(" ")[0] for word in first_column(page)}
     assert set() == names - documented

@@ -8,20 +8,21 @@ which a page of another origin cannot send without asking first.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from basic_inference_server.core.errors import Forbidden, Unauthorized
+from basic_inference_server.core.errors import Forbidden, TooManyAttempts, Unauthorized
+from basic_inference_server.core.tokens import ADMIN
+from basic_inference_server.gateway.token_gate import HOW, TokenGate
 
-FORWARDING_HEADERS = (
-    "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP", "HTTP_VIA", "HTTP_CF_CONNECTING_IP", "HTTP_TRUE_CLIENT_IP",
-)  # fmt: skip
-SCHEMES = ("bearer", "backendai")
+FORWARDING_HEADERS = frozenset({
+    "HTTP_FORWARDED", "HTTP_FORWARDED_FOR", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_CLIENT_IP",
+    "HTTP_X_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_X_ORIGINAL_FORWARDED_FOR",
+    "HTTP_X_ORIGINAL_HOST", "HTTP_X_PROXYUSER_IP", "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
+    "HTTP_CF_CONNECTING_IP", "HTTP_TRUE_CLIENT_IP", "HTTP_FASTLY_CLIENT_IP", "HTTP_CDN_LOOP",
+})  # fmt: skip
+FORWARDING_PREFIX = "HTTP_X_FORWARDED"
 
 
 def is_loopback(address: str) -> bool:
@@ -44,19 +45,13 @@ def is_local_name(host: str) -> bool:
     return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
 
 
-def presented_token(authorization: str) -> str | None:
-    """Return the token of an `Authorization` header, or `None` when it is of no scheme of ours."""
-    scheme, _, token = authorization.strip().partition(" ")
-    return token.strip() if scheme.lower() in SCHEMES else None
-
-
 class AccessRules:
     """Decides about administration calls."""
 
     def __init__(
-        self, admin_token_path: str, *, admin_open: bool, trust_loopback: bool, status_open: bool
+        self, gate: TokenGate, *, admin_open: bool, trust_loopback: bool, status_open: bool
     ) -> None:
-        self._token_path = Path(admin_token_path)
+        self._gate = gate
         self._admin_open = admin_open
         self._trust_loopback = trust_loopback
         self._status_open = status_open
@@ -65,16 +60,19 @@ class AccessRules:
         """Let anyone read, unless `STATUS_OPEN` is false.
 
         Raises:
-            Unauthorized, Forbidden: see `require_administrator`.
+            Unauthorized, TooManyAttempts, Forbidden: see `require_administrator`.
         """
         if not self._status_open:
             self.require_administrator(environ, changes=False)
 
     def may_administer(self, environ: Mapping[str, str]) -> bool:
-        """Say whether the caller could also read what only administrators may."""
+        """Say whether the caller could also read what only administrators may.
+
+        A wrong token counts as an attempt, but takes nothing from a caller that needs none.
+        """
         try:
             self.require_administrator(environ, changes=False)
-        except (Unauthorized, Forbidden):
+        except (Unauthorized, Forbidden, TooManyAttempts):
             return False
         return True
 
@@ -83,24 +81,30 @@ class AccessRules:
 
         Raises:
             Unauthorized: the token is not valid, or is missing where one is needed.
-            Forbidden: a call from this machine without a token breaks one of the conditions.
+            TooManyAttempts: too many wrong tokens came from there.
+            Forbidden: the token is not for administration, or a call from this machine without
+                one breaks one of the conditions.
         """
         if self._admin_open:
             return
         authorization = environ.get("HTTP_AUTHORIZATION")
+        client = environ.get("REMOTE_ADDR", "")
         if authorization is not None:
-            token = presented_token(authorization)
-            if token is None or not self._is_valid(token):
-                raise Unauthorized("The token is not valid; send Authorization: Bearer <token>.")
+            self._gate.admit(authorization, ADMIN, client)
             return
-        if not self._trust_loopback or not is_loopback(environ.get("REMOTE_ADDR", "")):
-            raise Unauthorized(
-                "Administration from here needs a token; send Authorization: Bearer <token>."
-            )
+        if not self._trust_loopback or not is_loopback(client):
+            raise Unauthorized(f"Administration from here needs a token; {HOW}.", reason="missing")
         self._require_local_call(environ, changes=changes)
 
     def _require_local_call(self, environ: Mapping[str, str], *, changes: bool) -> None:
-        forwarded = next((name for name in FORWARDING_HEADERS if name in environ), None)
+        forwarded = next(
+            (
+                name
+                for name in environ
+                if name in FORWARDING_HEADERS or name.startswith(FORWARDING_PREFIX)
+            ),
+            None,
+        )
         if forwarded is not None:
             header = forwarded.removeprefix("HTTP_").replace("_", "-").title()
             raise Forbidden(f"The call was forwarded ({header}); administration needs a token.")
@@ -116,15 +120,3 @@ class AccessRules:
             raise Forbidden(
                 "Without a token this has to be a POST with Content-Type: application/json."
             )
-
-    def _is_valid(self, token: str) -> bool:
-        try:
-            expected = self._token_path.read_text().strip()
-        except OSError:
-            return False
-        # Digests, because compare_digest refuses text that is not ASCII.
-        return bool(expected) and hmac.compare_digest(_digest(token), _digest(expected))
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

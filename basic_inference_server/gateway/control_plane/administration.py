@@ -17,6 +17,7 @@ from basic_inference_server.gateway.control_plane.plumbing import (
 
 SLOW_ANSWER_S = 180.0
 MAX_WORKERS = 256
+MAX_REASON = 200
 
 administration = Blueprint("administration", __name__)
 METHODS = ["GET", "POST"]
@@ -43,10 +44,16 @@ def kill_server() -> Response:
     return _command("kill_server", wildcard=True)
 
 
+def _reason(fields: dict[str, Any]) -> str:
+    """Return the text in which the caller says why; anything else says nothing."""
+    reason = fields.get("REASON")
+    return reason[:MAX_REASON] if isinstance(reason, str) else ""
+
+
 def _command(command: str, *, wildcard: bool = False) -> Response:
     fields = request_fields()
     signature = signature_field(fields, wildcard=wildcard)
-    reason = str(fields.get("REASON", ""))[:200]
+    reason = _reason(fields)
     return respond(
         supervisor().ask(command, signature=signature, reason=reason, timeout_s=SLOW_ANSWER_S)
     )
@@ -91,7 +98,7 @@ def support_update_status() -> Response:
 @administrator_only
 def reload() -> Response:
     """Apply the configuration file as it is now, without losing a request."""
-    reason = str(request_fields().get("REASON", ""))[:200]
+    reason = _reason(request_fields())
     return respond(supervisor().ask("reload", reason=reason, timeout_s=SLOW_ANSWER_S))
 
 

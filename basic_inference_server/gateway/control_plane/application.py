@@ -10,17 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from basic_inference_server.core.child_spec import GatewaySpec
+from basic_inference_server.gateway.token_gate import TokenGate
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 
-def make_application_factory(spec: GatewaySpec) -> Callable[[], WSGIApplication]:
+def make_application_factory(spec: GatewaySpec, gate: TokenGate) -> Callable[[], WSGIApplication]:
     """Return a function that makes the control plane's application."""
 
     def make() -> WSGIApplication:
         module = import_module("basic_inference_server.gateway.control_plane.flask_app")
-        application: WSGIApplication = module.make_flask_application(spec)
+        application: WSGIApplication = module.make_flask_application(spec, gate)
         return application
 
     return make

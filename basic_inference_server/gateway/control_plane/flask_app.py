@@ -14,33 +14,39 @@ from basic_inference_server.core.errors import (
     ServiceError,
 )
 from basic_inference_server.core.logs import EventLog, process_sink
+from basic_inference_server.gateway.challenge import challenge
 from basic_inference_server.gateway.control_plane.access import AccessRules
 from basic_inference_server.gateway.control_plane.administration import administration
 from basic_inference_server.gateway.control_plane.plumbing import EXTENSION, ControlPlane
 from basic_inference_server.gateway.control_plane.status import DIRECT_PATHS, status
 from basic_inference_server.gateway.control_plane.supervisor_client import SupervisorClient
+from basic_inference_server.gateway.control_plane.token_routes import token_administration
+from basic_inference_server.gateway.token_gate import TokenGate
 from basic_inference_server.wire.error_body import render_error
 
+BLUEPRINTS = (status, administration, token_administration)
 
-def make_flask_application(spec: GatewaySpec) -> Flask:
+
+def make_flask_application(spec: GatewaySpec, gate: TokenGate) -> Flask:
     """Return the control plane of a gateway process."""
     application = Flask("basic_inference_server", static_folder=None)
     application.url_map.strict_slashes = False
     application.url_map.merge_slashes = False  # Flask would redirect, with an HTML page
     application.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    log = EventLog(process_sink(), spec.log_level)
     rules = AccessRules(
-        spec.admin_token_path,
+        gate,
         admin_open=spec.admin_open,
         trust_loopback=spec.admin_trust_loopback,
         status_open=spec.status_open,
     )
     application.extensions[EXTENSION] = ControlPlane(
-        rules, SupervisorClient(spec.control_path), spec.app_version
+        rules, SupervisorClient(spec.control_path), spec.app_version, gate.store, log
     )
-    application.register_blueprint(status)
-    application.register_blueprint(administration)
+    for blueprint in BLUEPRINTS:
+        application.register_blueprint(blueprint)
     application.before_request(_only_direct_paths)
-    _answer_errors_as_json(application, spec)
+    _answer_errors_as_json(application, spec, log)
     return application
 
 
@@ -50,14 +56,13 @@ def _only_direct_paths() -> None:
         raise NotFound(f"There is no {request.path[:200]} on this port.", available=DIRECT_PATHS)
 
 
-def _answer_errors_as_json(application: Flask, spec: GatewaySpec) -> None:
-    log = EventLog(process_sink(), spec.log_level)
-
+def _answer_errors_as_json(application: Flask, spec: GatewaySpec, log: EventLog) -> None:
     def respond(error: ServiceError) -> Response:
         body = render_error(error, request.environ.get("bis.request_id", ""), spec.app_version)
         response = Response(body, error.status, mimetype="application/json")
-        if error.code == "unauthorized":
-            response.headers["WWW-Authenticate"] = 'Bearer realm="basic_inference_server"'
+        asked = challenge(error)
+        if asked is not None:
+            response.headers["WWW-Authenticate"] = asked
         if "retry_after_s" in error.details:
             response.headers["Retry-After"] = str(error.details["retry_after_s"])
         if "allowed" in error.details:

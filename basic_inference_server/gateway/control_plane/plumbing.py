@@ -11,12 +11,14 @@ from flask import Response, current_app, request
 
 from basic_inference_server._version import LIB_VER
 from basic_inference_server.core.clock import local_time_text
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.tokens_file import TokenStore
 from basic_inference_server.gateway.control_plane.access import AccessRules
 from basic_inference_server.gateway.control_plane.supervisor_client import SupervisorClient
 from basic_inference_server.wire.json_codec import encode
 
 EXTENSION = "basic_inference_server"
-READING_PATHS = frozenset({"/notifications", "/quarantine"})
+READING_PATHS = frozenset({"/notifications", "/quarantine", "/list_tokens"})
 
 View = Callable[..., Response]
 
@@ -28,6 +30,8 @@ class ControlPlane:
     rules: AccessRules
     client: SupervisorClient
     version: str
+    tokens: TokenStore
+    log: EventLog
 
 
 def control_plane() -> ControlPlane:

@@ -19,6 +19,7 @@ CONTRACT = {
     (413, "body_too_large", False, "no"),
     (415, "unsupported_media_type", False, "no"),
     (422, "bad_input", False, "no"),
+    (429, "too_many_attempts", True, "no"),
     (500, "endpoint_error", False, "yes"),
     (502, "worker_died", False, "unknown"),
     (503, "not_ready", True, "no"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns, monotonic_s
+from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import (
     ACCEPTED,
     ANSWERED_4XX,
@@ -17,6 +21,7 @@ from basic_inference_server.core.scoreboard import (
     IN_FLIGHT,
 )
 from basic_inference_server.core.topology import ServerState
+from basic_inference_server.gateway.token_gate import TokenGate
 from tests.support.planes import ROUTE, Plane, error_of
 
 
@@ -195,3 +200,76 @@ def test_gateway_that_goes_down_says_so(plane: Plane) -> None:
     """To new requests for endpoints that serve no more."""
     plane.know(replace(ROUTE, state=ServerState.STOPPING), is_shutting_down=True)
     assert (503, "shutting_down") == error_of(plane.send())
+
+
+class ClosedPlane:
+    """A data plane whose only endpoint is closed, and the tokens that there are."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "admin_token").write_text("bis_administration")
+        self.gate = TokenGate(folder / "admin_token", EventLog(lambda event: None))
+        self.plane = Plane(self.gate)
+        self.plane.know(replace(ROUTE, is_public=False))
+
+    def token(self, *scopes: str) -> str:
+        """Return a new token."""
+        return self.gate.store.create("test", scopes)[1]
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[ClosedPlane]:
+    made = ClosedPlane(tmp_path)
+    yield made
+    os.close(made.plane.board.fd)
+
+
+WAYS: list[dict[str, Any]] = [
+    {"target": "/run"}, {"target": "/run/demo"}, {"target": "/run", "bound": "demo"},
+    {"target": "/run?SIGNATURE=demo", "method": "GET"}, {"target": "/run/demo", "method": "GET"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_closed_endpoint_needs_a_token_on_every_way(
+    closed: ClosedPlane, way: dict[str, Any]
+) -> None:
+    """Nothing is dispatched or counted before the token was checked."""
+    refused = closed.plane.send(**way)
+    assert (401, "unauthorized") == error_of(refused)
+    assert 'Bearer realm="basic_inference_server"' == refused.headers["www-authenticate"]
+    assert "demo needs a token" in refused.json["ERROR"]
+    wrong = closed.plane.send(**way, Authorization="Bearer wrong")
+    assert (401, "invalid") == (wrong.status, wrong.json["reason"])
+    other = closed.plane.send(**way, Authorization=f"Bearer {closed.token('run:other')}")
+    assert (403, "forbidden") == error_of(other)
+    assert 'scope="run:demo"' in other.headers["www-authenticate"]
+    assert [] == closed.plane.hub.frames
+    assert [0, 0] == closed.plane.counted(ACCEPTED, IN_FLIGHT)
+    for scope in ("run:demo", "run:*", "admin"):
+        closed.plane.send(**way, Authorization=f"BackendAI {closed.token(scope)}")
+    assert 3 == len(closed.plane.hub.frames)
+
+
+@pytest.mark.parametrize("state", list(ServerState), ids=str)
+def test_closed_endpoint_tells_strangers_nothing_about_its_state(
+    closed: ClosedPlane, state: ServerState
+) -> None:
+    """In every state the token comes first."""
+    closed.plane.know(replace(ROUTE, is_public=False, state=state, last_error="secret reason"))
+    refused = closed.plane.send()
+    assert (401, "unauthorized") == error_of(refused)
+    assert "secret reason" not in json.dumps(refused.json)
+
+
+def test_token_of_a_public_endpoint_is_not_looked_at(plane: Plane) -> None:
+    """A wrong one neither hinders nor counts."""
+    for _ in range(30):
+        plane.send(Authorization="Bearer wrong")
+    assert 30 == len(plane.hub.frames)
+
+
+def test_preflight_of_a_closed_endpoint_needs_no_token(closed: ClosedPlane) -> None:
+    """A browser sends none with it; it is told that it may send one then."""
+    answer = closed.plane.send("/run/demo", "OPTIONS", Origin="https://shop.example")
+    assert 204 == answer.status
+    assert "Authorization" in answer.headers["access-control-allow-headers"]

@@ -1,0 +1,154 @@
+"""Lets a request with a token pass, or says why not: one for each gateway process."""
+
+from __future__ import annotations
+
+import hmac
+import math
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from basic_inference_server.core.clock import monotonic_s, wall_s
+from basic_inference_server.core.errors import (
+    Forbidden,
+    ServiceError,
+    TooManyAttempts,
+    Unauthorized,
+)
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.tokens import Token, digest_of, find, run_scope, scoped_signature
+from basic_inference_server.core.tokens_file import TOKENS_FILE, TokensFileError, TokenStore
+from basic_inference_server.gateway.attempts import Attempts
+
+if TYPE_CHECKING:
+    from basic_inference_server.gateway.exchange import Exchange
+
+SCHEMES = ("bearer", "backendai")
+SAID_AGAIN_AFTER_S = 60.0
+HOW = "send Authorization: Bearer <token>"
+NOT_VALID = f"The token is not valid; {HOW}."
+
+
+def presented_token(authorization: str) -> str | None:
+    """Return the token of an `Authorization` header, or `None` when it is of no scheme of ours."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() in SCHEMES else None
+
+
+class AdminToken:
+    """The digest of the administration token's file, which is read again when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[tuple[int, int, int], bytes | None] = ((0, 0, 0), None)
+
+    def digest(self) -> bytes | None:
+        """Return the digest of the token; `None` when there is none."""
+        try:
+            status = self._path.stat()
+            fingerprint = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._read[0] != fingerprint:
+                secret = self._path.read_bytes().strip()
+                self._read = (fingerprint, digest_of(secret) if secret else None)
+        except OSError:
+            return None
+        return self._read[1]
+
+
+class TokenGate:
+    """Checks tokens, and limits how often somebody may be wrong."""
+
+    def __init__(
+        self,
+        admin_token_path: Path,
+        log: EventLog,
+        now_s: Callable[[], float] = wall_s,
+        attempts: Attempts | None = None,
+    ) -> None:
+        self.store = TokenStore(admin_token_path.with_name(TOKENS_FILE), now_s)
+        self._admin_token = AdminToken(admin_token_path)
+        self._log = log
+        self._now_s = now_s
+        self._attempts = attempts or Attempts()
+        self._said: tuple[str, float] = ("", 0.0)
+        self._said_lock = threading.Lock()  # administration comes in threads
+
+    def look(self) -> None:
+        """Say now, and not to the first caller, that the file of tokens cannot be read."""
+        self._tokens()
+
+    def require_run(self, signature: str, exchange: Exchange) -> None:
+        """Let whoever may run that endpoint pass.
+
+        Raises:
+            Unauthorized, Forbidden, TooManyAttempts: see `admit`.
+        """
+        authorization = exchange.headers.get(b"authorization")
+        if authorization is None:
+            raise Unauthorized(f"{signature} needs a token; {HOW}.", reason="missing")
+        client = exchange.connection.client
+        self.admit(authorization.decode("latin-1"), run_scope(signature), client)
+
+    def admit(self, authorization: str, scope: str, client: str) -> None:
+        """Let a caller pass whose token allows `scope`.
+
+        Raises:
+            Unauthorized: the token is not valid, or has expired, or cannot be checked.
+            TooManyAttempts: the same, once too often from there.
+            Forbidden: the token is valid, but not for this.
+        """
+        secret = presented_token(authorization)
+        if not secret:
+            raise self._failure(client, NOT_VALID, "invalid")
+        digest = digest_of(secret.encode("latin-1", "backslashreplace"))
+        admin_digest = self._admin_token.digest()
+        if admin_digest is not None and hmac.compare_digest(admin_digest, digest):
+            return
+        tokens = self._tokens()
+        if tokens is None:
+            raise Unauthorized(
+                "The token cannot be checked, because the gateway cannot read its tokens; "
+                "its log says why.",
+                reason="unreadable",
+            )
+        token = find(tokens, digest)
+        if token is None:
+            raise self._failure(client, NOT_VALID, "invalid")
+        if token.has_expired(self._now_s()):
+            raise self._failure(client, "The token has expired; ask for a new one.", "expired")
+        if not token.allows(scope):
+            signature = scoped_signature(scope)
+            deed = "administer" if signature is None else f"run {signature}"
+            raise Forbidden(f"This token may not {deed}.", scope=scope)
+
+    def _failure(self, client: str, message: str, reason: str) -> ServiceError:
+        too_many = self._attempts.fail(client)
+        if too_many is None:
+            return Unauthorized(message, reason=reason)
+        retry_after_s = math.ceil(too_many.retry_after_s)
+        if too_many.is_news:
+            with self._said_lock:
+                self._log.warning(
+                    "attempts_refused", client=too_many.source, retry_after_s=retry_after_s
+                )
+        return TooManyAttempts(
+            "Too many wrong tokens came from your address; a valid one is accepted at any time.",
+            retry_after_s=retry_after_s,
+        )
+
+    def _tokens(self) -> tuple[Token, ...] | None:
+        """Return the tokens; `None`, and a line in the log, when they cannot be read."""
+        try:
+            return self.store.tokens()
+        except TokensFileError as error:
+            self._say_unreadable(str(error))
+            return None
+
+    def _say_unreadable(self, problem: str) -> None:
+        with self._said_lock:
+            said, said_s = self._said
+            now_s = monotonic_s()
+            if problem != said or now_s >= said_s + SAID_AGAIN_AFTER_S:
+                self._said = (problem, now_s)
+                self._log.error("tokens_unreadable", error=problem)
