@@ -15,12 +15,15 @@ import requests
 from basic_inference_server.testing import RunningGateway, running_gateway
 from tests.faults.calls import do
 from tests.faults.conftest import ENDPOINTS, SOURCES
+from tests.functional.answers import check_error
+from tests.functional.raw_client import RawClient
 from tests.support.eventually import eventually
 from tests.support.processes import role
 from tests.support.projects import write_project
 
 FEW = 64
 BUSY_LOOP = 0.2
+MOST_CONNECTIONS = 16
 
 
 @pytest.mark.shares_gateway
@@ -89,3 +92,21 @@ def test_surroundings_that_are_missing_do_not_matter(tmp_path: Path) -> None:
 def test_test_machine_has_descriptors_for_this() -> None:
     """A thousand connections and more need a limit that allows them."""
     assert 4096 <= resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def test_connection_above_the_limit_is_told_so(tmp_path: Path) -> None:
+    """One more than `MAX_CONNECTIONS` is 503 and closed; descriptors are not the limit then."""
+    write_project(tmp_path, {"healthy": {}}, SOURCES, MAX_CONNECTIONS=MOST_CONNECTIONS)
+    module = "-m basic_inference_server run --host 127.0.0.1 --port 0"
+    shell = ["/bin/sh", "-c", f"ulimit -S -n 256; exec {sys.executable} {module}"]
+    with running_gateway(tmp_path, command=shell) as gateway:
+        soft, hard = role(gateway, "gateway")[1].rlimit(psutil.RLIMIT_NOFILE)
+        assert (hard, True) == (soft, soft > 256)
+        with ExitStack() as stack:
+            for _ in range(MOST_CONNECTIONS):
+                stack.enter_context(RawClient(gateway.port))
+            answer = do(gateway, "healthy", "answer", timeout_s=5)
+            check_error("overloaded", answer)
+            assert "close" == answer.headers["Connection"]
+        eventually(lambda: is_served(gateway), timeout_s=5, what="it serves again")
+        assert 0 == gateway.stop()
