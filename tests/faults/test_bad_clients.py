@@ -38,17 +38,6 @@ def test_clients_that_leave_leave_nothing_behind(gateway: RunningGateway, tmp_pa
     assert 2 == len(executed(count))
 
 
-def test_client_that_does_not_read_holds_no_worker(gateway: RunningGateway) -> None:
-    """The reply of 50 MB is the gateway's to deliver; the only worker serves others meanwhile."""
-    with RawClient(gateway.port) as client:
-        before = gateway.servers()["lone"]["executed"]
-        client.send_json("/run/lone", {"DO": "big_reply", "MB": 50})
-        eventually(lambda: gateway.servers()["lone"]["executed"] > before)
-        answer = do(gateway, "lone", "answer", VALUE=3)
-        assert (200, 3) == (answer.status_code, answer.json()["did"])
-        assert 1 > answer.elapsed.total_seconds()
-
-
 def test_thousand_silent_connections_cost_the_others_nothing(gateway: RunningGateway) -> None:
     """Who connects and says nothing is no request; both ports serve as before."""
     with ExitStack() as stack:
