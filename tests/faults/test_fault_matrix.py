@@ -29,7 +29,7 @@ ROWS = {
 WITHOUT_A_TEST = {"S2"}  # the page says why
 
 
-def tests_in(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """Return the names of the test functions of a file."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
@@ -54,6 +54,6 @@ def test_every_named_test_exists() -> None:
     missing = {
         f"{path}: {name}"
         for name, path in named
-        if not (PAGE.parent / path).is_file() or name not in tests_in(PAGE.parent / path)
+        if not (PAGE.parent / path).is_file() or name not in names_in(PAGE.parent / path)
     }
     assert set() == missing
