@@ -33,6 +33,7 @@ from basic_inference_server.core.logs import (
     route_library_logging,
 )
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
+from basic_inference_server.prefork.arbiter import ignore_stray_signals
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.warmup import warm_up
@@ -80,9 +81,12 @@ class PullWorker(Worker):
         self.wsgi = None
 
     def init_signals(self) -> None:
-        """Use gunicorn's handlers, except that SIGABRT shows the stacks even in C code."""
+        """Use gunicorn's handlers, but die of what shall end it: SIGABRT shows the stacks then."""
         super().init_signals()
-        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        # gunicorn would raise SystemExit in the middle of the endpoint's code for the last two.
+        for number in (signal.SIGABRT, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        ignore_stray_signals()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         offer_as_victim()
         faulthandler.enable(all_threads=True)
