@@ -105,7 +105,7 @@ class ServerArbiter(PreforkArbiter):
         application = self._application
         index = self._slots.pop(pid)
         scoreboard = application.scoreboard
-        reading = scoreboard.read(index)
+        reading, calls = scoreboard.read(index), scoreboard.calls(index)
         scoreboard.slot(index).release()
         had_loaded = reading.state not in UNLOADED_STATES
         self._has_loaded = self._has_loaded or had_loaded or self._others_have_loaded()
@@ -120,7 +120,7 @@ class ServerArbiter(PreforkArbiter):
             worker_id=reading.worker_id,
             cause=describe_exit(status),
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-            call=reading.call if reading.state is WorkerState.BUSY else 0,
+            calls=calls,
             had_loaded=had_loaded,
             was_busy=reading.state is WorkerState.BUSY,
             is_clean=was_asked or status == 0,

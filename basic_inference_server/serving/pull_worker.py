@@ -18,6 +18,8 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,11 @@ from basic_inference_server.core.logs import (
 )
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
 from basic_inference_server.prefork.arbiter import ignore_stray_signals
+from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.warmup import warm_up
-from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
+from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint, overrides
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
@@ -125,6 +128,11 @@ class PullWorker(Worker):
             worker_id=self.worker_id,
             notify=self.notifications.add,
         )
+        if spec.batch_size > 1 and not overrides(found.worker_class, "_predict_batch"):
+            raise EndpointLoadError(
+                f"BATCH_SIZE is {spec.batch_size}, so {found.worker_class.__name__} needs a method "
+                "_predict_batch(self, prepared) that returns a list of results"
+            )
         self.endpoint = load_worker(found.worker_class, context)
         warm_up(self.endpoint, spec.warmup)
         return found
@@ -177,7 +185,7 @@ class PullWorker(Worker):
         # Exclusive: one connection wakes one idle worker, not all of them.
         waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         waiter.register(self.PIPE[0], select.EPOLLIN)
-        responder = Responder(self.endpoint, self.spec, self.slot, self.events)
+        serve = self._make_server(listener)
         while self.alive:
             try:
                 accepted, _ = listener.accept()
@@ -189,9 +197,33 @@ class PullWorker(Worker):
                 self._survive_failed_accept(error)
                 continue
             self._failed_accepts = 0
-            with accepted:
-                responder.serve(FrameConnection(accepted))
-            self._count_request()
+            self._count_requests(serve(accepted))
+
+    def _make_server(self, listener: socket.socket) -> Callable[[socket.socket], int]:
+        """Return what answers an accepted connection, and those that it takes along."""
+        assert self.endpoint is not None
+        spec = self.spec
+        if spec.batch_size == 1:
+            responder = Responder(self.endpoint, spec, self.slot, self.events)
+
+            def serve_one(accepted: socket.socket) -> int:
+                with accepted:
+                    responder.serve(FrameConnection(accepted))
+                return 1
+
+            return serve_one
+        batches = BatchResponder(self.endpoint, spec, self.slot, self.events)
+        gatherer = Gatherer(listener, spec.batch_size, spec.batch_wait_ms)
+
+        def serve_several(accepted: socket.socket) -> int:
+            batch = gatherer.gather(accepted)
+            with ExitStack() as open_connections:
+                for connection in batch:
+                    open_connections.enter_context(connection)
+                batches.serve_batch([FrameConnection(connection) for connection in batch])
+            return len(batch)
+
+        return serve_several
 
     def _survive_failed_accept(self, error: OSError) -> None:
         """Wait a moment for descriptors to come back; a worker that has leaked them all leaves.
@@ -208,10 +240,10 @@ class PullWorker(Worker):
         stop.register(self.PIPE[0], select.POLLIN)
         stop.poll(ACCEPT_PAUSE_MS)
 
-    def _count_request(self) -> None:
+    def _count_requests(self, count: int) -> None:
         if self._requests_left is None:
             return
-        self._requests_left -= 1
+        self._requests_left -= count
         if self._requests_left <= 0:
             self._retire("max_requests", limit=self.spec.max_requests)
 

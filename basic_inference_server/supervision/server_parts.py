@@ -105,6 +105,8 @@ def server_spec(
         max_requests=section.MAX_REQUESTS,
         max_memory_mb=section.MAX_MEMORY_MB,
         warmup=section.WARMUP,
+        batch_size=section.BATCH_SIZE,
+        batch_wait_ms=section.BATCH_WAIT_MS,
         log_level=options.log_level,
         app_version=options.app_version,
         listen_fd=listen_fd,

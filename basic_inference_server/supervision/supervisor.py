@@ -259,7 +259,7 @@ class Supervisor:
     def _on_worker_exit(self, signature: str, message: dict[str, Any]) -> None:
         self._clean_up_crew.worker_died(signature, message["generation"])
         if message["was_busy"]:
-            fields = {name: message[name] for name in ("call", "cause", "blames_request")}
+            fields = {name: message[name] for name in ("calls", "cause", "blames_request")}
             self._control.push({"push": "worker_exit", "signature": signature, **fields})
 
     def _on_new_code(self, signature: str) -> None:

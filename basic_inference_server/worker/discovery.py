@@ -127,11 +127,16 @@ def find_class(module: ModuleType, path: Path, wanted: str) -> type[FlaskWorker]
         raise EndpointLoadError(
             f"{path}: {found.__name__} must be a subclass of basic_inference_server.FlaskWorker"
         )
-    if found._predict is FlaskWorker._predict:  # noqa: SLF001 - the hook that authors write
+    if not (overrides(found, "_predict") or overrides(found, "_predict_batch")):
         raise EndpointLoadError(
             f"{path}: {found.__name__} needs a method _predict(self, prep_inputs)"
         )
     return found
+
+
+def overrides(worker_class: type[FlaskWorker], hook: str) -> bool:
+    """Say whether an endpoint's class has a hook of its own."""
+    return getattr(worker_class, hook) is not getattr(FlaskWorker, hook)
 
 
 def find_endpoint(

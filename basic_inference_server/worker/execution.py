@@ -6,7 +6,8 @@ The one place that calls endpoint code. Whatever that code raises, even `SystemE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,10 +110,11 @@ class Executor:
         worker.call_id += 1
         worker.request_id = request_id
         try:
-            if uses_base64(inputs):
-                result = self._run_hooks(worker, decode_inputs(inputs), times)
-                return encode_outputs(inputs, result)
-            return self._run_hooks(worker, inputs, times)
+            prepared = self.pre_process(inputs, times)
+            started_ns = monotonic_ns()
+            predicted = worker._predict(prepared)  # noqa: SLF001 - the hooks that authors write
+            times.predict_us = (monotonic_ns() - started_ns) // 1000
+            return self.post_process(inputs, predicted, times)
         except ServiceError:
             raise
         except BaseException as error:
@@ -121,28 +123,48 @@ class Executor:
             self._before_end()
             worker.request_id = ""
 
-    @staticmethod
-    def _run_hooks(worker: FlaskWorker, inputs: dict[str, Any], times: PhaseTimes) -> Any:
-        started = monotonic_ns()
+    @contextmanager
+    def request(self, request_id: str, call_id: int) -> Iterator[None]:
+        """Have what the hooks log and record in a `with` block belong to that request."""
+        worker = self.worker
+        newest, worker.call_id = worker.call_id, call_id or worker.call_id
+        worker.request_id = request_id
         try:
-            prepared = worker._pre_process(inputs)  # noqa: SLF001
-        except (ValueError, TypeError, KeyError) as error:
-            message = f"{worker.signature} refused the inputs: {_reason(error)}"
-            raise BadInput(message[:MAX_REASON]) from error
-        pre_done = monotonic_ns()
-        times.pre_us = (pre_done - started) // 1000
-        predicted = worker._predict(prepared)  # noqa: SLF001
-        predict_done = monotonic_ns()
-        times.predict_us = (predict_done - pre_done) // 1000
-        result = worker._post_process(predicted)  # noqa: SLF001
-        times.post_us = (monotonic_ns() - predict_done) // 1000
-        return result
+            yield
+        finally:
+            self._before_end()
+            worker.request_id = ""
+            worker.call_id = max(newest, worker.call_id)
 
-    def answer(self, result: Any) -> dict[str, Any]:
+    def pre_process(self, inputs: dict[str, Any], times: PhaseTimes) -> Any:
+        """Return what the endpoint makes of the inputs before it predicts.
+
+        Raises:
+            BadInput: see `execute`.
+        """
+        started_ns = monotonic_ns()
+        if uses_base64(inputs):
+            inputs = decode_inputs(inputs)
+        try:
+            prepared = self.worker._pre_process(inputs)  # noqa: SLF001
+        except (ValueError, TypeError, KeyError) as error:
+            message = f"{self.worker.signature} refused the inputs: {_reason(error)}"
+            raise BadInput(message[:MAX_REASON]) from error
+        times.pre_us = (monotonic_ns() - started_ns) // 1000
+        return prepared
+
+    def post_process(self, inputs: dict[str, Any], predicted: Any, times: PhaseTimes) -> Any:
+        """Return what the endpoint makes of its prediction."""
+        started_ns = monotonic_ns()
+        result = self.worker._post_process(predicted)  # noqa: SLF001
+        times.post_us = (monotonic_ns() - started_ns) // 1000
+        return encode_outputs(inputs, result) if uses_base64(inputs) else result
+
+    def answer(self, result: Any, call_id: int | None = None) -> dict[str, Any]:
         """Return the flat answer: the endpoint's fields, and metadata where it set none."""
         answer = {**result} if isinstance(result, dict) else {"data": result}
         answer.setdefault("time", local_time_text())
-        answer.setdefault("call_id", self.worker.call_id)
+        answer.setdefault("call_id", self.worker.call_id if call_id is None else call_id)
         for name, value in self._metadata.items():
             answer.setdefault(name, value)
         return answer

@@ -91,7 +91,21 @@ class FlaskWorker:
         return inputs
 
     def _predict(self, prep_inputs: Any) -> Any:
-        """Do the work. Every endpoint has to override this."""
+        """Do the work. Every endpoint has to override this, or `_predict_batch`."""
+        return self._predict_batch([prep_inputs])[0]
+
+    def _predict_batch(self, prepared: list[Any]) -> list[Any]:
+        """Do the work for several requests together; used when `BATCH_SIZE` is above 1.
+
+        Args:
+            prepared: what `_pre_process` returned for each of them, `BATCH_SIZE` at most.
+
+        Returns:
+            One result for each, in the same order; an exception instance fails that one alone.
+
+        Raises:
+            Exception: each is tried again alone then, so that one bad request fails alone.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no _predict")
 
     def _post_process(self, pred: Any) -> Any:
