@@ -102,11 +102,7 @@ def test_full_disk_costs_no_request(tmp_path: Path, figure: Figure) -> None:
     "shared_memory",
     [
         pytest.param("true", id="own shm"),
-        pytest.param(
-            "mount -t tmpfs -o ro,size=4k none /dev/shm",
-            id="read-only shm",
-            marks=pytest.mark.xfail(reason="gunicorn's heartbeat files are wanted there"),
-        ),
+        pytest.param("mount -t tmpfs -o ro,size=4k none /dev/shm", id="read-only shm"),
     ],
 )
 def test_read_only_root_is_enough(tmp_path: Path, figure: Figure, shared_memory: str) -> None:
