@@ -1,6 +1,6 @@
 # Short names for what the scripts do. `make check` is what CI runs.
 .PHONY: install check test unit integration functional load coverage lint lock dist clean \
-	judges fuzz fuzz-coverage audit slow-clients
+	chaos judges fuzz fuzz-coverage audit slow-clients
 
 VENV ?= .venv-dev
 PY := $(VENV)/bin/python
@@ -20,6 +20,10 @@ unit integration functional:
 
 load:
 	./run_tests.sh tests/load -m load
+
+# Faults under load, with figures: about nine minutes.
+chaos:
+	./run_tests.sh tests/faults -m chaos
 
 # What others say; docs/howto/judge.md has the answers.
 judges:
