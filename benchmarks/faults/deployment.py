@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import process_tree
@@ -163,6 +163,16 @@ class Deployment:
         return report.killed_count + len(survivors)
 
 
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Let a second Ctrl-C or SIGTERM wait until everything has been taken down."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 def is_marked(pid: int, run_id: str) -> bool:
     """Whether a process was started with this mark in its environment."""
     try:
@@ -193,4 +203,5 @@ async def deployed(
                 await deployment.wait_until_ready()
             yield deployment
         finally:
-            deployment.remove()
+            with signals_held():
+                deployment.remove()

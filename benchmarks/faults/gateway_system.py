@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from server_process import ServerProcess
 from systems import gateway
@@ -14,16 +15,14 @@ def _start(launch: Launch) -> ServerProcess:
     launch.place()
     endpoints = launch.folder / "endpoints"
     endpoints.mkdir(exist_ok=True)
-    sections = {}
+    sections: dict[str, dict[str, Any]] = {}
     for name in ("work", "other") if launch.settings.with_other else ("work",):
         source = launch.folder / f"gateway_{name}.py"
         launch.place(source.name)
         source.rename(endpoints / f"{name}.py")
-        sections[name] = {
-            "NR_WORKERS": WORKERS,
-            "HOST": "127.0.0.1",
-            "TIMEOUT": launch.settings.timeout_s,
-        }
+        sections[name] = {"NR_WORKERS": WORKERS, "HOST": "127.0.0.1"}
+        if launch.settings.timeout_s is not None:
+            sections[name]["TIMEOUT"] = launch.settings.timeout_s
         if launch.settings.queue is not None:
             sections[name]["QUEUE_SIZE"] = launch.settings.queue
     gateway.write_config(launch.folder, sections)

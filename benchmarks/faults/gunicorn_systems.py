@@ -20,7 +20,10 @@ def _command(launch: Launch) -> list[str]:
 
 def _start_flask(launch: Launch) -> ServerProcess:
     launch.place("flask_app.py")
-    command = [*_command(launch), "--timeout", f"{launch.settings.timeout_s:g}", "flask_app:app"]
+    command = _command(launch)
+    if launch.settings.timeout_s is not None:
+        command += ["--timeout", f"{launch.settings.timeout_s:g}"]
+    command.append("flask_app:app")
     return ServerProcess(
         "gunicorn", command, launch.folder, lambda: launch.address, launch.full_environment
     )
@@ -29,7 +32,8 @@ def _start_flask(launch: Launch) -> ServerProcess:
 def _start_dirty(launch: Launch) -> ServerProcess:
     launch.place("dirty_app.py")
     command = [*_command(launch), "--dirty-workers", str(WORKERS)]
-    command += ["--dirty-timeout", f"{launch.settings.timeout_s:g}"]
+    if launch.settings.timeout_s is not None:
+        command += ["--dirty-timeout", f"{launch.settings.timeout_s:g}"]
     applications = ["dirty_app:Work"]
     if launch.settings.with_other:
         applications.append("dirty_app:Other")

@@ -59,6 +59,7 @@ def judge(
     beside = "" if other is None else f" The model beside it: {other}."
     checks = [
         Check("a health route says that it is not ready", set(health.values()) != {str(OK)}),
+        Check("a request for it is answered or refused, not left waiting", broken != "hung"),
         Check(f"at most {MAX_LOADS} loads", loads <= MAX_LOADS),
         Check("it does not exit with 0", exit_code != 0),
     ]

@@ -15,8 +15,8 @@ from faults.verdict import Check, Finding
 
 TITLE = "overload"
 QUESTION = (
-    "50 ms of work on two workers is 40/s; 400 requests/s come for 10 s. A queue of 128 where the "
-    "system has such a setting. Callers wait 10 s."
+    "50 ms of work on two workers is 40/s; 400 requests/s come for 10 s. A queue of 128 and a "
+    "deadline of 10 s where the system has such settings. Callers wait 10 s."
 )
 WORK_MS = 50
 CAPACITY = WORKERS * 1000 / WORK_MS
@@ -24,14 +24,14 @@ RATE = 10 * CAPACITY
 LOAD_S = 10.0
 PATIENCE_S = 10.0
 QUEUE = 128
-NEXT_PATIENCE_S = 15.0
+NEXT_PATIENCE_S = 10.0
 MIN_GOODPUT = 0.8
 MAX_REFUSAL_MS = 500.0
 
 
 async def run(system: System) -> Finding:
     """Overload it, then see how long the next caller waits."""
-    async with deployed(system, Settings(queue=QUEUE)) as deployment:
+    async with deployed(system, Settings(queue=QUEUE, timeout_s=PATIENCE_S)) as deployment:
         async with deployment.load(RATE, PATIENCE_S, MS=WORK_MS) as load:
             await asyncio.sleep(LOAD_S)
         rows = load.ledger.balanced()

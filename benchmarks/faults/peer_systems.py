@@ -32,7 +32,8 @@ def _start_mosec(launch: Launch) -> ServerProcess:
     host, port = launch.address
     command = [str(MOSEC_ENVIRONMENT.python()), "mosec_app.py"]
     command += ["--address", host, "--port", str(port), "--path", str(launch.folder / "mosec")]
-    command += ["--timeout", str(round(launch.settings.timeout_s * 1000))]
+    if launch.settings.timeout_s is not None:
+        command += ["--timeout", str(round(launch.settings.timeout_s * 1000))]
     if launch.settings.queue is not None:
         command += ["--capacity", str(launch.settings.queue)]
     return _process("mosec", command, launch)

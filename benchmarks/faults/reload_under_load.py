@@ -59,7 +59,7 @@ async def _reload(deployment: Deployment, load: OpenLoop, old: set[int]) -> str:
         said = "SIGHUP"
     else:
         await asyncio.to_thread(deployment.server.stop)
-        await asyncio.to_thread(deployment.launch)
+        deployment.launch()
         said = "SIGTERM and start"
     began_s = load.now_s
     while load.now_s < began_s + LIMIT_S:

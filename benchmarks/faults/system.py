@@ -13,7 +13,6 @@ from server_process import Address, ServerProcess
 
 APPLICATIONS = Path(__file__).resolve().parents[1] / "systems" / "fault_apps"
 WORKERS = 2
-DEFAULT_TIMEOUT_S = 30.0
 
 Fields = Mapping[str, object]
 
@@ -30,14 +29,14 @@ class Reload(enum.Enum):
 class Settings:
     """What a fault asks of a system; each system sets it by its own documented means."""
 
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    queue: int | None = None  # None: the system's default
+    timeout_s: float | None = None  # None: the system's default
+    queue: int | None = None  # the same
     with_other: bool = False  # a second endpoint beside the one that is hit
 
     def as_environment(self) -> dict[str, str]:
         """For the applications of the peers."""
         return {
-            "FAULT_TIMEOUT_S": f"{self.timeout_s:g}",
+            "FAULT_TIMEOUT_S": "" if self.timeout_s is None else f"{self.timeout_s:g}",
             "FAULT_QUEUE": str(self.queue or ""),
             "FAULT_OTHER": "1" if self.with_other else "0",
         }

@@ -27,7 +27,7 @@ JITTER_S = 0.2  # without it a kill would meet every request at the same moment 
 RECENT_S = 1.5
 SEED = 20  # the same chances for every system
 PATIENCE_S = 5.0
-SETTLE_S = 10.0
+SETTLE_S = 15.0
 MAX_RECOVERY_S = 3.0
 
 

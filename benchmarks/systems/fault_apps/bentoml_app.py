@@ -7,7 +7,9 @@ from typing import Any
 import bentoml
 import fault_work
 
-traffic: dict[str, float] = {"timeout": float(os.environ["FAULT_TIMEOUT_S"])}
+traffic: dict[str, float] = {}
+if os.environ["FAULT_TIMEOUT_S"]:
+    traffic["timeout"] = float(os.environ["FAULT_TIMEOUT_S"])
 if os.environ["FAULT_QUEUE"]:
     traffic["max_concurrency"] = int(os.environ["FAULT_QUEUE"])
 

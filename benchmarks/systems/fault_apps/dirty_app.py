@@ -11,7 +11,7 @@ from gunicorn.dirty import get_dirty_client
 from gunicorn.dirty.app import DirtyApp
 from gunicorn.dirty.errors import DirtyError, DirtyTimeoutError
 
-TIMEOUT_S = float(os.environ["FAULT_TIMEOUT_S"])
+TIMEOUT_S = os.environ["FAULT_TIMEOUT_S"]
 
 app = Flask(__name__)
 
@@ -62,7 +62,6 @@ def other() -> dict[str, Any]:
 
 def execute(application: str) -> dict[str, Any]:
     """Wait for a dirty worker's answer."""
-    answer: dict[str, Any] = get_dirty_client(timeout=TIMEOUT_S).execute(
-        application, "run", request.get_json()
-    )
+    client = get_dirty_client(timeout=float(TIMEOUT_S)) if TIMEOUT_S else get_dirty_client()
+    answer: dict[str, Any] = client.execute(application, "run", request.get_json())
     return answer

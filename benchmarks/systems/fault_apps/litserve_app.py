@@ -34,12 +34,15 @@ def main() -> None:
     apis = [Work(api_path="/run")]
     if os.environ["FAULT_OTHER"] == "1":
         apis.append(Other(api_path="/other"))
+    deadline = {}
+    if os.environ["FAULT_TIMEOUT_S"]:
+        deadline["timeout"] = float(os.environ["FAULT_TIMEOUT_S"])
     server = litserve.LitServer(
         apis if len(apis) > 1 else apis[0],
         accelerator="cpu",
         workers_per_device=2,
-        timeout=float(os.environ["FAULT_TIMEOUT_S"]),
         restart_workers=True,
+        **deadline,
     )
     options = {}
     if os.environ["FAULT_QUEUE"]:  # uvicorn's own limit, for each of the two API servers

@@ -108,6 +108,9 @@ def test_load_failure_has_to_show() -> None:
     assert [] == judge(8, None, {"/live": "200", "/ready": "503"}, "503", "200").missed
     assert [] == judge(2, 3, {"/health": "refused"}, "refused", None).missed
     assert ["it does not exit with 0"] == judge(2, 0, {"/": "refused"}, "refused", None).missed
+    assert ["a request for it is answered or refused, not left waiting"] == (
+        judge(2, None, {"/": "503"}, "hung", None).missed
+    )
     assert ["at most 20 loads"] == judge(2476, None, {"/": "503"}, "503", None).missed
     assert ["a health route says that it is not ready"] == (
         judge(2, None, {"/": "200"}, "500", None).missed
