@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 import time
 import uuid
@@ -25,6 +26,7 @@ PROBE_MS = 40
 PROBE_BURST = 4
 PROBE_PATIENCE_S = 2.0
 MARK = "FAULT_RUN_ID"
+LEAVING = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 class Deployment:
@@ -165,12 +167,23 @@ class Deployment:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Let a second Ctrl-C or SIGTERM wait until everything has been taken down."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Let Ctrl-C and SIGTERM wait until everything has been taken down.
+
+    By handlers and not by a mask, which would hold for this thread only.
+    """
+    is_leaving = isinstance(sys.exc_info()[1], LEAVING)
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held and not is_leaving:
+            signal.raise_signal(held[0])
 
 
 def is_marked(pid: int, run_id: str) -> bool:

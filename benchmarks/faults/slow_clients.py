@@ -16,11 +16,11 @@ from faults.verdict import Check, Finding
 
 TITLE = "slow clients"
 QUESTION = (
-    "200 connections send one header byte each second, while a healthy client asks 20 times a "
+    "200 connections send one header byte each second, while a healthy client asks 40 times a "
     "second for 5 ms of work. It waits 5 s."
 )
 CONNECTIONS = 200
-RATE = 20
+RATE = 40
 WORK_MS = 5
 BEFORE_S = 4.0
 ARRIVAL_S = 1.0  # not all at once: this is about slowness, not about a burst

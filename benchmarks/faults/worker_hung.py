@@ -18,11 +18,11 @@ from faults.verdict import Check, Finding
 TITLE = "worker hung"
 QUESTION = (
     "A deadline of 3 s by the system's own setting; one request sleeps for 60 s, while its "
-    "neighbours ask 20 times a second for 5 ms of work. The caller waits 8 s, neighbours 5 s."
+    "neighbours ask 40 times a second for 5 ms of work. The caller waits 8 s, neighbours 5 s."
 )
 DEADLINE_S = 3.0
 GRACE_S = 1.5
-RATE = 20
+RATE = 40
 WORK_MS = 5
 BEFORE_S = 3.0
 CALLER_PATIENCE_S = 8.0
@@ -44,8 +44,8 @@ async def run(system: System) -> Finding:
             await asyncio.sleep(max(0.0, hung_at_s + WATCH_S - load.now_s))
         rows = load.ledger.balanced()
         fate = await _fate(deployment)
-    before = [row for row in rows if row.planned_s < hung_at_s]
-    during = [row for row in rows if row.planned_s >= hung_at_s]
+    before = [row for row in rows if row.ended_s < hung_at_s]
+    during = [row for row in rows if row.ended_s >= hung_at_s]
     return judge(answer, waited_s, fate, before, during)
 
 

@@ -119,14 +119,13 @@ def test_load_failure_has_to_show() -> None:
 
 
 def test_reload_loses_nobody_and_keeps_nobody_waiting() -> None:
-    """A lost or slow request misses; so does a new version that never serves."""
+    """Slow is half of it; a quick refusal or a new version that never serves is nothing."""
     judge = reload_under_load.judge
+    both = ["no request is lost", "every request is served within 1 s"]
     assert [] == judge([row("200")], 5.0, "", is_new=True).missed
-    assert ["no request is lost", "nobody waits more than 1 s"] == (
-        judge([row("200")], 25.0, "", is_new=False).missed
-    )
-    assert ["no request is lost"] == judge([row("200"), row("503")], 5.0, "", is_new=True).missed
-    assert ["nobody waits more than 1 s"] == judge([row("200", 4.0)], 5.0, "", is_new=True).missed
+    assert both == judge([row("200")], 25.0, "", is_new=False).missed
+    assert both == judge([row("200"), row("refused")], 5.0, "", is_new=True).missed
+    assert both[1:] == judge([row("200", 4.0)], 5.0, "", is_new=True).missed
 
 
 def test_overload_is_served_at_capacity_and_refused_at_once() -> None:
