@@ -155,7 +155,7 @@ def _head() -> str:
         f"Taken on {str(described['taken_at'])[:10]} on {described['cpus']} shared cores "
         f"({described['cpu_model']}), which the clients use too; "
         f"Linux {described['kernel']}, Python {described['python']}.\n"
-        f"Load average before the end: {described['load_average_1min']}."
+        f"Load average at the end: {described['load_average_1min']}."
     )
 
 

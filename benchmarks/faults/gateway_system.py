@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import runpy
 from typing import Any
 
 from server_process import ServerProcess
 from systems import gateway
 
 from faults.system import WORKERS, Fields, Launch, Reload, System
+
+
+# Read and not imported: what is installed beside the benchmarks may be another version.
+_VERSION = runpy.run_path(str(gateway.PROJECT_ROOT / "basic_inference_server" / "_version.py"))[
+    "LIB_VER"
+]
 
 
 def _start(launch: Launch) -> ServerProcess:
@@ -35,7 +42,7 @@ def _other_body(fields: Fields) -> bytes:
 
 GATEWAY = System(
     key="ours",
-    title="this gateway",
+    title=f"this gateway {_VERSION}",
     prepare=lambda: None,  # it runs in the interpreter that runs the scoreboard
     start=_start,
     health=("/v1/live", "/v1/ready"),

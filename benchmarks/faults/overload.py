@@ -59,7 +59,7 @@ def judge(rows: Sequence[Row], following: Answer, following_s: float) -> Finding
         observed=(
             f"{len(rows)} requests: {ledger.labels(rows)}. Goodput {goodput:.0%} of capacity; "
             f"{refusals}; longest wait {longest_s:.1f} s; the next request, after all of these "
-            f"had ended: {following.label} after {following_s:.1f} s."
+            f"had ended: {following.label} after {following_s:.2f} s."
         ),
         checks=(
             Check(f"goodput at least {MIN_GOODPUT:.0%} of capacity", goodput >= MIN_GOODPUT),

@@ -23,7 +23,7 @@ QUESTION = "The main process gets SIGKILL; who is left after 2 s and after 10 s,
 EARLY_S = 2.0
 LATE_S = 10.0
 ASK_PATIENCE_S = 1.0
-NAME_CHARS = 40
+NAME_CHARS = 60
 
 
 @dataclass(frozen=True)

@@ -78,11 +78,11 @@ def judge(rows: Sequence[Row], took_s: float, said: str, is_new: bool) -> Findin
     longest_s = max((row.latency_s for row in rows), default=0.0)
     outcome = f"served after {took_s:.1f} s" if is_new else "did not come to serve"
     return Finding(
-        brief=f"{len(failed)} of {len(rows)} lost, {len(slow)} slow, longest {longest_s:.1f} s",
+        brief=f"{len(failed)} of {len(rows)} lost, {len(slow)} slow, longest {longest_s:.2f} s",
         observed=(
             f"{said}; the new version {outcome}. Of {len(rows)} requests meanwhile: "
             f"{ledger.labels(rows)}; {len(slow)} of the answered waited more than {SLOW_S:.0f} s; "
-            f"longest wait {longest_s:.1f} s."
+            f"longest wait {longest_s:.2f} s."
         ),
         checks=(
             Check("no request is lost", is_new and not failed),

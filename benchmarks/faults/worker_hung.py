@@ -17,8 +17,9 @@ from faults.verdict import Check, Finding
 
 TITLE = "worker hung"
 QUESTION = (
-    "A deadline of 3 s by the system's own setting; one request sleeps for 60 s, while its "
-    "neighbours ask 40 times a second for 5 ms of work. The caller waits 8 s, neighbours 5 s."
+    "A deadline of 3 s by the system's own setting; one request sleeps for 60 s (a mild hang: a "
+    "signal can interrupt it), while its neighbours ask 40 times a second for 5 ms of work. "
+    "The caller waits 8 s, neighbours 5 s."
 )
 DEADLINE_S = 3.0
 GRACE_S = 1.5
@@ -74,7 +75,7 @@ def judge(
     what = "no answer" if answer.outcome is Outcome.HUNG else answer.label
     caller = f"{what} after {waited_s:.1f} s"
     return Finding(
-        brief=f"caller: {caller}; worker: {fate}; {len(failed)} neighbours failed",
+        brief=f"caller: {caller}; worker: {fate}; neighbours failed: {len(failed)}",
         observed=(
             f"The caller got {caller}. The worker after {WATCH_S:.0f} s: {fate}. "
             f"Neighbours: {ledger.labels(during)}; p99 {during_ms:.0f} ms, {before_ms:.0f} before."

@@ -70,6 +70,7 @@ def judge(rows: Sequence[Row], kills: int, recovered_s: float, is_up: bool) -> F
     failed = ledger.failures(rows)
     silent = ledger.count(rows, Outcome.CUT) + ledger.count(rows, Outcome.REFUSED)
     hung = ledger.count(rows, Outcome.HUNG)
+    slowest_s = max((row.latency_s for row in failed), default=0.0)
     per_kill = len(failed) / kills if kills else math.nan
     if not is_up:
         after = "the whole server had ended"
@@ -80,7 +81,8 @@ def judge(rows: Sequence[Row], kills: int, recovered_s: float, is_up: bool) -> F
     return Finding(
         brief=f"{per_kill:.1f} failed per kill, {silent} without an answer, {hung} hung",
         observed=(
-            f"{kills} kills, {len(rows)} requests: {ledger.labels(rows)}. "
+            f"{kills} kills, {len(rows)} requests: {ledger.labels(rows)}; those that failed did so "
+            f"within {slowest_s:.2f} s. "
             f"Failed per kill: {per_kill:.1f}; without an HTTP answer: {silent}; "
             f"without one for {PATIENCE_S:.0f} s: {hung}; {after}."
         ),
@@ -97,6 +99,7 @@ def judge(rows: Sequence[Row], kills: int, recovered_s: float, is_up: bool) -> F
             "kills": kills,
             "requests": len(rows),
             "failed": len(failed),
+            "failed_within_s": round(slowest_s, 3),
             "without_answer": silent,
             "hung": hung,
             "recovery_s": None if math.isnan(recovered_s) else round(recovered_s, 2),

@@ -37,7 +37,7 @@ def test_table_has_a_row_for_each_fault_and_a_column_for_each_system() -> None:
     assert [
         "Head.",
         "",
-        f"| fault | this gateway | {SYSTEMS[1].title} |",
+        f"| fault | {SYSTEMS[0].title} | {SYSTEMS[1].title} |",
         "| --- | --- | --- |",
         "| [worker killed](#worker-killed) | **holds**: 1 lost | **partly**: 2 \\| 3 |",
         "| [malformed JSON](#malformed-json) | **holds**: all 400 | not run |",
