@@ -11,7 +11,6 @@ from systems import gateway
 
 from faults.system import WORKERS, Fields, Launch, Reload, System
 
-
 # Read and not imported: what is installed beside the benchmarks may be another version.
 _VERSION = runpy.run_path(str(gateway.PROJECT_ROOT / "basic_inference_server" / "_version.py"))[
     "LIB_VER"
