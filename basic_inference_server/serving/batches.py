@@ -18,6 +18,7 @@ from basic_inference_server.core.clock import monotonic_ns
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import Slot
+from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.wire.frames import RequestFrame
@@ -71,9 +72,10 @@ class BatchResponder(Responder):
     """Executes batches for one worker."""
 
     def __init__(
-        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
-    ) -> None:
-        super().__init__(endpoint, spec, slot, events)
+        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog,
+        caller: EndpointCaller,
+    ) -> None:  # fmt: skip
+        super().__init__(endpoint, spec, slot, events, caller)
         self._batches = BatchExecutor(self._executor, self._say_failed_batch)
 
     def _say_failed_batch(self, error: BaseException) -> None:
@@ -98,6 +100,10 @@ class BatchResponder(Responder):
             if not members:
                 return count
             failures = len(members)
+            # A batch calls under the id and deadline of the request that can wait longest.
+            self._caller.frame = max(
+                (member.frame for member in members), key=lambda frame: frame.deadline_ns
+            )
             try:
                 self._batches.predict([member.item for member in members])
                 failures = sum(self._answer(member, started_ns) for member in members)

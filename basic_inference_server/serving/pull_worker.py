@@ -36,6 +36,7 @@ from basic_inference_server.core.logs import (
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
 from basic_inference_server.prefork.arbiter import ignore_stray_signals
 from basic_inference_server.serving.batches import BatchResponder, Gatherer
+from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.warmup import warm_up
@@ -62,6 +63,9 @@ class PullWorker(Worker):
         self.slot = application.scoreboard.slot(application.next_slot)
         self.worker_id = application.next_slot % SLOTS_PER_GENERATION
         self.notifications = NotificationBuffer(self.announcer)
+        self.caller = EndpointCaller(
+            self.spec.signature, self.spec.control_path, self.spec.timeout_s
+        )
         self.alive: bool = True
         self.endpoint: FlaskWorker | None = None
         self.events = EventLog(self._write_event, self.spec.log_level, worker_id=self.worker_id)
@@ -126,6 +130,7 @@ class PullWorker(Worker):
             log=Logger(lib_name=spec.signature, log=self.events),
             worker_id=self.worker_id,
             notify=self.notifications.add,
+            call=self.caller.call,
         )
         if spec.batch_size > 1 and not overrides(found.worker_class, "_predict_batch"):
             raise EndpointLoadError(
@@ -203,7 +208,7 @@ class PullWorker(Worker):
         assert self.endpoint is not None
         spec = self.spec
         if spec.batch_size == 1:
-            responder = Responder(self.endpoint, spec, self.slot, self.events)
+            responder = Responder(self.endpoint, spec, self.slot, self.events, self.caller)
 
             def serve_one(accepted: socket.socket) -> int:
                 with accepted:
@@ -211,7 +216,7 @@ class PullWorker(Worker):
                 return 1
 
             return serve_one
-        batches = BatchResponder(self.endpoint, spec, self.slot, self.events)
+        batches = BatchResponder(self.endpoint, spec, self.slot, self.events, self.caller)
         gatherer = Gatherer(listener, spec.batch_size, spec.batch_wait_ms)
 
         return lambda accepted: batches.serve_batch(gatherer.gather(accepted))

@@ -11,6 +11,7 @@ from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import EndpointError, ServiceError
 from basic_inference_server.core.logs import EventLog, OutputRecorder
 from basic_inference_server.core.scoreboard import Slot
+from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.wire.error_body import render_error
 from basic_inference_server.wire.frames import (
@@ -30,8 +31,9 @@ class Responder:
     """Executes requests for one worker, keeping its scoreboard slot true."""
 
     def __init__(
-        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
-    ) -> None:
+        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog,
+        caller: EndpointCaller,
+    ) -> None:  # fmt: skip
         metadata = {"ver": spec.app_version, "ver_lib": LIB_VER}
         recorders = [one for one in (sys.stdout, sys.stderr) if isinstance(one, OutputRecorder)]
 
@@ -45,6 +47,7 @@ class Responder:
         self._version = spec.app_version
         self._timeout_ns = int(spec.timeout_s * NS_PER_S)
         self._slot = slot
+        self._caller = caller
         self._events = events
 
     def serve(self, connection: FrameConnection) -> None:
@@ -83,6 +86,7 @@ class Responder:
 
     def _execute(self, frame: RequestFrame, started_ns: int) -> tuple[bytes, bool]:
         times = PhaseTimes()
+        self._caller.frame = frame
         try:
             result = self._executor.execute(decode_object(frame.body), frame.request_id, times)
             return self._success(frame, started_ns, times, result), False

@@ -49,6 +49,7 @@ class ServerOptions:
     app_version: str
     out_of_memory: OutOfMemoryWatch
     stamp_of: Callable[[str], FileStamp]
+    control_path: str = ""
 
 
 def make_route(
@@ -107,6 +108,7 @@ def server_spec(
         warmup=section.WARMUP,
         batch_size=section.BATCH_SIZE,
         batch_wait_ms=section.BATCH_WAIT_MS,
+        control_path=options.control_path,
         log_level=options.log_level,
         app_version=options.app_version,
         listen_fd=listen_fd,

@@ -6,18 +6,27 @@ code needs no locks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from basic_inference_server.core.clock import local_time_text
 from basic_inference_server.core.logger import Logger
+from basic_inference_server.worker.call_error import CallError
 
 Notification = dict[str, Any]
+Call = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[Any]]
 
 
 def _discard(notification: Notification) -> None:
     del notification
+
+
+def _no_calls(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
+    return [
+        CallError(signature, 503, "not_ready", "there is no gateway here")
+        for signature, _ in requests
+    ]
 
 
 @dataclass
@@ -30,6 +39,7 @@ class WorkerContext:
         log: where `P` writes.
         worker_id: number of this worker within its server, from 0.
         notify: takes each notification.
+        call: calls other endpoints; returns for each an answer or a `CallError`.
     """
 
     signature: str = "test"
@@ -37,6 +47,7 @@ class WorkerContext:
     log: Logger = field(default_factory=Logger)
     worker_id: int = 0
     notify: Callable[[Notification], None] = _discard
+    call: Call = _no_calls
 
 
 class FlaskWorker:
@@ -117,6 +128,35 @@ class FlaskWorker:
     def _post_process(self, pred: Any) -> Any:
         """Turn the prediction into the answer; a dict becomes the fields of the answer."""
         return pred
+
+    def call(self, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return another endpoint's answer; within this request's deadline, under its id.
+
+        Raises:
+            CallError: it refused, failed, or did not answer in time.
+        """
+        answer: dict[str, Any] = self.call_many([(signature, inputs)])[0]
+        return answer
+
+    def call_many(
+        self, requests: Sequence[tuple[str, dict[str, Any]]], *, return_errors: bool = False
+    ) -> list[Any]:
+        """Call several endpoints at the same time; return their answers in the same order.
+
+        Args:
+            requests: pairs of signature and inputs.
+            return_errors: put a `CallError` in the place of an answer that did not come, instead
+                of raising the first one.
+
+        Raises:
+            CallError: see `call`.
+        """
+        outcomes = self.context.call(requests)
+        if not return_errors:
+            for outcome in outcomes:
+                if isinstance(outcome, CallError):
+                    raise outcome
+        return outcomes
 
     def P(self, text: Any, color: str | None = None, **_ignored: Any) -> None:
         """Write one message to the log, with the worker's prefix."""
