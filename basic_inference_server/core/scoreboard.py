@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
@@ -212,12 +211,15 @@ class Slot:
         words[base + STARTED] = now_ns
         words[base + STATE] = WorkerState.BUSY
 
-    def begin_batch(self, now_ns: int, deadline_ns: int, calls: list[int]) -> None:
-        """Say that several requests are being executed together."""
+    def join(self, call: int) -> None:
+        """Say that another request is executed together with those that have begun."""
+        words, base = self._words, self._base
+        count = words[base + BATCH] or 1
         first = _first_call(self.index)
-        self._words[first : first + len(calls)] = memoryview(array("Q", calls))
-        self.begin(now_ns, deadline_ns)
-        self._words[self._base + BATCH] = len(calls)
+        if count == 1:
+            words[first] = words[base + CALL]
+        words[first + count] = call
+        words[base + BATCH] = count + 1
 
     def finish(self, started_ns: int, now_ns: int, *, failed: int, count: int = 1) -> None:
         """Say that the request is done, or all `count` of a batch, and count them."""

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 import select
 import socket
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import NamedTuple
 
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import monotonic_ns
@@ -36,21 +39,32 @@ class Gatherer:
         self._waiting = select.poll()
         self._waiting.register(listener, select.POLLIN)
 
-    def gather(self, first: socket.socket) -> list[socket.socket]:
-        """Return `first` and up to `size - 1` more, within the time to wait."""
-        batch = [first]
+    def gather(self, first: socket.socket) -> Iterator[socket.socket]:
+        """Yield `first` and up to `size - 1` more, within the time to wait."""
         until_ns = monotonic_ns() + self._wait_ns if self._wait_ns else 0
-        while len(batch) < self._size:
+        yield first
+        gathered = 1
+        while gathered < self._size:
             try:
-                batch.append(self._listener.accept()[0])
+                accepted, _ = self._listener.accept()
             except BlockingIOError:
                 left_ns = until_ns - monotonic_ns() if until_ns else 0
                 if left_ns <= 0:
-                    break
+                    return
                 self._waiting.poll(math.ceil(left_ns / NS_PER_MS))
+                continue
             except OSError:  # no descriptors: go on with those that are here
-                break
-        return batch
+                return
+            gathered += 1
+            yield accepted
+
+
+class Member(NamedTuple):
+    """One request of a batch, and where its answer goes."""
+
+    connection: FrameConnection
+    frame: RequestFrame
+    item: Item
 
 
 class BatchResponder(Responder):
@@ -65,54 +79,61 @@ class BatchResponder(Responder):
     def _say_failed_batch(self, error: BaseException) -> None:
         self._events.warning("batch_failed", error=describe(error))
 
-    def serve_batch(self, connections: list[FrameConnection]) -> None:
-        """Answer the one request on each connection."""
-        frames = [(connection, self._receive(connection)) for connection in connections]
-        now_ns = monotonic_ns()
-        wanted = [
-            (connection, frame)
-            for connection, frame in frames
-            if frame is not None and self._is_wanted(connection, frame, now_ns)
-        ]
-        if wanted:
-            self._serve_wanted(wanted, now_ns)
+    def serve_batch(self, arriving: Iterable[socket.socket]) -> int:
+        """Answer the one request on each connection; return how many there were.
 
-    def _serve_wanted(
-        self, wanted: list[tuple[FrameConnection, RequestFrame]], started_ns: int
-    ) -> None:
-        deadline_ns = started_ns + self._timeout_ns
-        calls = [frame.sent_ns for _, frame in wanted]
-        if len(calls) == 1:
-            self._slot.begin(started_ns, deadline_ns, calls[0])
+        A request is read and prepared while the others are on their way, and answered while theirs
+        are being made: the callers' next requests come the sooner.
+        """
+        started_ns = monotonic_ns()
+        members: list[Member] = []
+        count, failures = 0, 0
+        with ExitStack() as open_connections:
+            for accepted in arriving:
+                count += 1
+                open_connections.enter_context(accepted)
+                member = self._admit(FrameConnection(accepted), started_ns, len(members))
+                if member is not None:
+                    members.append(member)
+            if not members:
+                return count
+            failures = len(members)
+            try:
+                self._batches.predict([member.item for member in members])
+                failures = sum(self._answer(member, started_ns) for member in members)
+            finally:
+                now_ns = monotonic_ns()
+                self._slot.finish(started_ns, now_ns, failed=failures, count=len(members))
+        return count
+
+    def _admit(self, connection: FrameConnection, started_ns: int, before: int) -> Member | None:
+        """Read and prepare one request; `None` when nobody waits for it."""
+        frame = self._receive(connection)
+        if frame is None or not self._is_wanted(connection, frame, monotonic_ns()):
+            return None
+        if before:
+            self._slot.join(frame.sent_ns)
         else:
-            self._slot.begin_batch(started_ns, deadline_ns, calls)
-        failures = len(wanted)
+            self._slot.begin(started_ns, started_ns + self._timeout_ns, frame.sent_ns)
+        item = Item({}, frame.request_id)
         try:
-            replies = self._execute_all([frame for _, frame in wanted], started_ns)
-            failures = sum(failed for _, failed in replies)
-        finally:
-            self._slot.finish(started_ns, monotonic_ns(), failed=failures, count=len(wanted))
-        for (connection, frame), (reply, _) in zip(wanted, replies, strict=True):
-            self._send(connection, frame, reply)
+            item.inputs = decode_object(frame.body)
+        except ServiceError as error:
+            item.error = error
+        else:
+            self._batches.prepare(item)
+        return Member(connection, frame, item)
 
-    def _execute_all(self, frames: list[RequestFrame], started_ns: int) -> list[tuple[bytes, bool]]:
-        items = [_read(frame) for frame in frames]
-        self._batches.execute([item for item in items if item.error is None])
-        return [
-            self._reply(frame, item, started_ns) for frame, item in zip(frames, items, strict=True)
-        ]
-
-    def _reply(self, frame: RequestFrame, item: Item, started_ns: int) -> tuple[bytes, bool]:
+    def _answer(self, member: Member, started_ns: int) -> bool:
+        """Answer one request; say whether it has failed."""
+        connection, frame, item = member
+        self._batches.finish(item)
         try:
             if item.error is not None:
                 raise item.error
-            return self._success(frame, started_ns, item.times, item.result, item.call_id), False
+            reply = self._success(frame, started_ns, item.times, item.result, item.call_id)
+            failed = False
         except ServiceError as error:
-            return self._failure(frame, started_ns, item.times, error)
-
-
-def _read(frame: RequestFrame) -> Item:
-    try:
-        return Item(decode_object(frame.body), frame.request_id)
-    except ServiceError as error:
-        return Item({}, frame.request_id, error=error)
+            reply, failed = self._failure(frame, started_ns, item.times, error)
+        self._send(connection, frame, reply)
+        return failed

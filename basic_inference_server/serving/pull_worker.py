@@ -19,7 +19,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -215,15 +214,7 @@ class PullWorker(Worker):
         batches = BatchResponder(self.endpoint, spec, self.slot, self.events)
         gatherer = Gatherer(listener, spec.batch_size, spec.batch_wait_ms)
 
-        def serve_several(accepted: socket.socket) -> int:
-            batch = gatherer.gather(accepted)
-            with ExitStack() as open_connections:
-                for connection in batch:
-                    open_connections.enter_context(connection)
-                batches.serve_batch([FrameConnection(connection) for connection in batch])
-            return len(batch)
-
-        return serve_several
+        return lambda accepted: batches.serve_batch(gatherer.gather(accepted))
 
     def _survive_failed_accept(self, error: OSError) -> None:
         """Wait a moment for descriptors to come back; a worker that has leaked them all leaves.

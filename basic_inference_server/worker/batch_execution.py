@@ -46,14 +46,28 @@ class BatchExecutor:
     def execute(self, items: Sequence[Item]) -> None:
         """Give each item its result or its error."""
         for item in items:
-            self._alone(item, self._prepare)
-        started_ns = monotonic_ns()
-        self._predict([item for item in items if item.error is None])
-        predict_us = (monotonic_ns() - started_ns) // 1000
+            self.prepare(item)
+        self.predict(items)
         for item in items:
-            if item.error is None:
-                item.times.predict_us = predict_us
-                self._alone(item, self._finish)
+            self.finish(item)
+
+    def prepare(self, item: Item) -> None:
+        """Check and prepare one item's inputs; may be done while others are still on their way."""
+        self._alone(item, self._prepare)
+
+    def predict(self, items: Sequence[Item]) -> None:
+        """Predict for all items whose inputs were good."""
+        started_ns = monotonic_ns()
+        good = [item for item in items if item.error is None]
+        self._predict(good)
+        predict_us = (monotonic_ns() - started_ns) // 1000
+        for item in good:
+            item.times.predict_us = predict_us
+
+    def finish(self, item: Item) -> None:
+        """Make one item's answer of its prediction, if there is one."""
+        if item.error is None:
+            self._alone(item, self._finish)
 
     def _alone(self, item: Item, step: Callable[[Item], None]) -> None:
         """Run one item's own step, under its own id; what it raises is its own error."""
