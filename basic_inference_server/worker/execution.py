@@ -20,6 +20,7 @@ from basic_inference_server.worker.base64_fields import (
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.schemas import input_reader, output_writer
 from basic_inference_server.worker.validation_rules import check_rules
 
 MAX_REASON = 2000
@@ -47,6 +48,8 @@ def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> Flas
     """
     try:
         worker = worker_class(context=context)
+        input_reader(worker)  # says now, and not under the first request, what is wrong with
+        output_writer(worker)  # INPUT and OUTPUT
         worker._load_model()  # noqa: SLF001 - the engine calls the author's hooks
     except EndpointLoadError:
         raise
@@ -92,6 +95,8 @@ class Executor:
         """
         self.worker = worker
         self._before_end = before_end
+        self._read_inputs = input_reader(worker)
+        self._check_result = output_writer(worker)
         self._metadata = {
             **metadata,
             "signature": worker.signature,
@@ -145,6 +150,8 @@ class Executor:
         started_ns = monotonic_ns()
         if uses_base64(inputs):
             inputs = decode_inputs(inputs)
+        if self._read_inputs is not None:
+            inputs = self._read_inputs(inputs)
         try:
             prepared = self.worker._pre_process(inputs)  # noqa: SLF001
         except (ValueError, TypeError, KeyError) as error:
@@ -157,6 +164,8 @@ class Executor:
         """Return what the endpoint makes of its prediction."""
         started_ns = monotonic_ns()
         result = self.worker._post_process(predicted)  # noqa: SLF001
+        if self._check_result is not None:
+            result = self._check_result(result)
         times.post_us = (monotonic_ns() - started_ns) // 1000
         return encode_outputs(inputs, result) if uses_base64(inputs) else result
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from basic_inference_server.core.clock import local_time_text
 from basic_inference_server.core.logger import Logger
@@ -46,6 +46,9 @@ class FlaskWorker:
     Whatever a hook returns is handed to the next one; `0`, `[]` and `None` are values.
 
     Attributes:
+        INPUT: a pydantic model; `_pre_process` gets an instance of it then, and what does not fit
+            is answered with 422 and a detail for each field.
+        OUTPUT: a pydantic model that the result has to fit.
         config_data: the endpoint's configuration; each key is also `self.cfg_<key in lower case>`.
         log: the seeds' logger.
         signature: the name under which the endpoint is reached.
@@ -53,6 +56,9 @@ class FlaskWorker:
         call_id: number of the current call in this worker, from 1.
         request_id: id of the current request.
     """
+
+    INPUT: ClassVar[type | None] = None
+    OUTPUT: ClassVar[type | None] = None
 
     def __init__(self, context: WorkerContext, prefix_log: str = "") -> None:
         self.context = context
