@@ -38,6 +38,7 @@ class ServerSpec:
     batch_size: int = 1
     batch_wait_ms: float = 0
     control_path: str = ""
+    load_timeout_s: float = 120
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from basic_inference_server.prefork.arbiter import (
     describe_exit,
 )
 from basic_inference_server.serving.pull_worker import PullWorker
+from basic_inference_server.serving.shared_model import load_before_fork
 from basic_inference_server.worker.discovery import keep_code
 
 MAX_RESPAWN_DELAY_S = 60.0
@@ -38,6 +39,7 @@ class ServerApplication(PreforkApplication):
         self.next_slot = 0
         folder = Path(spec.base_folder) / spec.workers_location
         self.kept_code = keep_code(folder, spec.server_class)
+        self.shared_model = load_before_fork(spec, self.kept_code, announcer)
         super().__init__(
             {
                 "workers": scoreboard.target_workers,

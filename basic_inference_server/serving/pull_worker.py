@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
+from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
 from basic_inference_server.serving.warmup import warm_up
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint, overrides
 from basic_inference_server.worker.execution import effective_config, load_worker
@@ -122,8 +122,13 @@ class PullWorker(Worker):
 
     def _load(self) -> FoundEndpoint:
         spec = self.spec
-        folder = Path(spec.base_folder) / spec.workers_location
-        found = find_endpoint(folder, spec.server_class, spec.workers_suffix, self.app.kept_code)
+        shared: SharedModel | None = self.app.shared_model
+        if shared is not None:
+            found = shared.endpoint
+        else:
+            folder = Path(spec.base_folder) / spec.workers_location
+            kept = self.app.kept_code
+            found = find_endpoint(folder, spec.server_class, spec.workers_suffix, kept)
         context = WorkerContext(
             signature=spec.signature,
             config_data=effective_config(found.default_config, spec.section),
@@ -131,6 +136,7 @@ class PullWorker(Worker):
             worker_id=self.worker_id,
             notify=self.notifications.add,
             call=self.caller.call,
+            shared=shared.value if shared is not None else None,
         )
         if spec.batch_size > 1 and not overrides(found.worker_class, "_predict_batch"):
             raise EndpointLoadError(
@@ -163,19 +169,8 @@ class PullWorker(Worker):
 
         Exiting would make the master fork a replacement that fails in the same way.
         """
-        cause = error.__cause__ or error
-        # What everybody may read says which file, not where on the machine it lies.
-        reason = str(error).replace(self.spec.base_folder.rstrip("/") + "/", "")
-        trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
         self.slot.set_state(WorkerState.PARKED, monotonic_ns())
-        self.announcer.announce(
-            "load_failed",
-            worker_id=self.worker_id,
-            pid=os.getpid(),
-            error=reason[:2000],
-            traceback=trace[-8000:],
-            is_permanent=error.is_permanent,
-        )
+        announce_load_failure(self.announcer, self.spec, self.worker_id, error)
         waker = select.poll()
         waker.register(self.PIPE[0], select.POLLIN)
         while self.alive:

@@ -109,6 +109,7 @@ def server_spec(
         batch_size=section.BATCH_SIZE,
         batch_wait_ms=section.BATCH_WAIT_MS,
         control_path=options.control_path,
+        load_timeout_s=section.LOAD_TIMEOUT,
         log_level=options.log_level,
         app_version=options.app_version,
         listen_fd=listen_fd,

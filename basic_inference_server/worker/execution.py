@@ -39,6 +39,18 @@ def effective_config(
     return config
 
 
+def load_shared(worker_class: type[FlaskWorker], config: dict[str, Any]) -> Any:
+    """Return what the workers of an endpoint share.
+
+    Raises:
+        EndpointLoadError: what `_load_shared` raised; as for `load_worker`.
+    """
+    try:
+        return worker_class._load_shared(config)  # noqa: SLF001 - the engine calls authors' hooks
+    except BaseException as error:
+        raise _load_failure(worker_class, error) from error
+
+
 def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> FlaskWorker:
     """Construct the worker and let it load its model.
 
@@ -54,11 +66,15 @@ def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> Flas
     except EndpointLoadError:
         raise
     except BaseException as error:
-        is_permanent = isinstance(error, (ImportError, NameError, AttributeError, TypeError))
-        raise EndpointLoadError(
-            f"{worker_class.__name__} could not load: {describe(error)}", is_permanent=is_permanent
-        ) from error
+        raise _load_failure(worker_class, error) from error
     return worker
+
+
+def _load_failure(worker_class: type[FlaskWorker], error: BaseException) -> EndpointLoadError:
+    is_permanent = isinstance(error, (ImportError, NameError, AttributeError, TypeError))
+    return EndpointLoadError(
+        f"{worker_class.__name__} could not load: {describe(error)}", is_permanent=is_permanent
+    )
 
 
 def describe(error: BaseException) -> str:

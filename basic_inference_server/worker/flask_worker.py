@@ -40,6 +40,7 @@ class WorkerContext:
         worker_id: number of this worker within its server, from 0.
         notify: takes each notification.
         call: calls other endpoints; returns for each an answer or a `CallError`.
+        shared: what `_load_shared` has returned.
     """
 
     signature: str = "test"
@@ -48,6 +49,7 @@ class WorkerContext:
     worker_id: int = 0
     notify: Callable[[Notification], None] = _discard
     call: Call = _no_calls
+    shared: Any = None
 
 
 class FlaskWorker:
@@ -66,6 +68,7 @@ class FlaskWorker:
         worker_id: number of this worker within its server.
         call_id: number of the current call in this worker, from 1.
         request_id: id of the current request.
+        shared: what `_load_shared` has returned.
     """
 
     INPUT: ClassVar[type | None] = None
@@ -77,6 +80,7 @@ class FlaskWorker:
         self.log = context.log
         self.signature = context.signature
         self.worker_id = context.worker_id
+        self.shared = context.shared
         self.config_data = dict(context.config_data)
         self.call_id = 0
         self.request_id = ""
@@ -88,6 +92,22 @@ class FlaskWorker:
             key = name[len("cfg_") :].upper()
             raise AttributeError(f"{key} is neither in _CONFIG nor in the endpoint's section")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @classmethod
+    def _load_shared(cls, config_data: dict[str, Any]) -> Any:
+        """Load what all workers of the server share; runs once, before they are forked.
+
+        Has to stand in the endpoint's own file. What it returns is `self.shared` in each worker,
+        in memory that they share as long as nobody writes to it. It must not start threads, nor
+        open what a forked process cannot use, such as a session of onnxruntime.
+
+        Args:
+            config_data: the endpoint's configuration.
+
+        Raises:
+            Exception: as in `_load_model`.
+        """
+        del config_data
 
     def _load_model(self) -> None:
         """Load what `_predict` needs; runs once, before the worker takes requests.
