@@ -16,24 +16,30 @@ SENTENCE_END = re.compile(r"[.!?\u2026]+[\"'\u2019\u201d\u00bb)\]]*(?=\s)|\n\s*\
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 LAST_WORD = re.compile(r"[^\W_][\w.-]*$")
 MIDDLE_OF_SENTENCE = re.compile(r"[a-zăâîșț]|[,;:]")
+
+
+def _words(block: str) -> frozenset[str]:
+    return frozenset(block.split())
+
+
 # A point after these ends no sentence. Single letters (J. R. Smith) are seen without a list.
-ABBREVIATIONS = frozenset("""
-    mr mrs ms dr prof st jr sr vs inc ltd corp dept approx e.g i.e u.s u.k gen capt sen rep
-    dl dna d-na d-l bd jud mun ing ec conf univ acad ș.a cca op.cit str
-""".split())  # noqa: SIM905 - a list of words is easier to read so
-BEFORE_NUMBERS = frozenset("""
-    no vol fig pp nr art alin lit bl sc ap tel jan feb mar apr jun jul aug sep sept oct nov dec
-    ian iun iul noi
-""".split())  # noqa: SIM905
+ABBREVIATIONS = _words("""
+    mr mrs ms dr prof st jr sr vs inc ltd corp dept approx e.g i.e u.s u.k gen capt sen rep dl dna
+    d-na d-l bd jud mun ing ec conf univ acad ș.a cca op.cit str
+""")
+BEFORE_NUMBERS = _words("""
+    no vol fig pp nr art alin lit bl sc ap tel jan feb mar apr jun jul aug sep sept oct nov dec ian
+    iun iul noi
+""")
 # Romanian is written with the comma letters; old keyboards had the cedilla ones.
 CEDILLA_TO_COMMA = str.maketrans("şŞţŢ", "șȘțȚ")
 # stopwordsiso's English list has nouns that a text may well be about.
-NO_STOP_WORDS = frozenset("""
+NO_STOP_WORDS = _words("""
     area areas bill case cases computer face faces fire goods group groups home homepage html http
-    index information interest interests invention member members microsoft mill mine netscape novel
-    page pages place places problem problems research ring room rooms shell site sites state states
-    system test text value webpage website work world young
-""".split())  # noqa: SIM905
+    index information interest interests invention member members microsoft mill mine netscape
+    novel page pages place places problem problems research ring room rooms shell site sites state
+    states system test text value webpage website work world young
+""")
 
 
 def normalised(text: str) -> str:

@@ -60,16 +60,17 @@ def pick(
     relevance: NDArray[np.float32], similarity: NDArray[np.float32], count: int, diversity: float
 ) -> list[int]:
     """Return `count` items, relevant and unlike each other (maximal marginal relevance)."""
+    import numpy as np
+
     chosen: list[int] = []
-    likeness = similarity[:, 0] * 0 - 1  # to the chosen item that is most alike
-    value = relevance.copy()
+    likeness: Any = None  # of each item to the chosen one that is most alike
+    value: Any = relevance
     for _ in range(min(count, len(relevance))):
-        if chosen:
-            value = (1 - diversity) * relevance - diversity * likeness.clip(min=0)
-            value[chosen] = -float("inf")
         best = int(value.argmax())
+        likeness = np.maximum(likeness, similarity[:, best]) if chosen else similarity[:, best]
         chosen.append(best)
-        likeness = similarity[:, best] if len(chosen) == 1 else likeness.clip(similarity[:, best])
+        value = (1 - diversity) * relevance - diversity * likeness.clip(0)
+        value[chosen] = -float("inf")
     return chosen
 
 
