@@ -43,7 +43,7 @@ SIGNATURE_LENGTH = 128
 SEED = 1
 LARGEST_HASH = (1 << 32) - 1
 # 42 bands of 3 find a pair that shares half of its shingles in 996 of 1,000 cases, a third in
-# 797, a tenth in 41.
+# 795, a tenth in 41.
 BANDS, ROWS = 42, 3
 PIECE = 8192  # shingles hashed at once: bounds the memory to 4 MB
 WORDS = re.compile(r"\w+")
