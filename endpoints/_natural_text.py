@@ -12,7 +12,8 @@ from typing import Any
 
 # A word: letters, with hyphens and apostrophes between them, and digits after the first letter.
 WORD = re.compile(r"[^\W\d_][^\W_]*(?:[-'\u2019][^\W_]+)*")
-SENTENCE_END = re.compile(r"[.!?\u2026]+[\"'\u2019\u201d\u00bb)\]]*(?=\s)|\n\s*\n")
+# Looking back keeps it from trying every point of a row: 100,000 of them would take 80 s.
+SENTENCE_END = re.compile(r"(?<![.!?\u2026])[.!?\u2026]+[\"'\u2019\u201d\u00bb)\]]*(?=\s)|\n\s*\n")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 LAST_WORD = re.compile(r"[^\W_][\w.-]*$")
 MIDDLE_OF_SENTENCE = re.compile(r"[a-zăâîșț]|[,;:]")
