@@ -46,6 +46,8 @@ ENOUGH_WORDS = 2  # in the name's own sentence; with fewer the neighbouring ones
 # How well known an entity is decides between equals; it does not outweigh the context.
 FAME = 0.05
 FAMOUS = 500
+# "Vodafone" is rather the one with that label than a branch that goes by that name too.
+OWN_LABEL = 0.03
 # How likely a name is one, before the words around it are read.
 LONG_NAME = 0.9  # of several words, or of a country
 INSIDE_SENTENCE = 0.7  # a capital where none would be otherwise
@@ -116,9 +118,10 @@ class EntityFishingWorker(FlaskWorker):
             closeness = [self._closeness(around, entity) for entity in mention.candidates]
         else:  # the vectors know no Romanian: the better known one
             closeness = [0.0] * len(mention.candidates)
-        close, _, entity = max(
-            zip(closeness, map(fame, mention.candidates), mention.candidates, strict=True),
-            key=lambda item: (item[0] + item[1], item[2].weight, item[2].identifier),
+        name = text[mention.start : mention.end]
+        close, entity = max(
+            zip(closeness, mention.candidates, strict=True),
+            key=lambda item: item[0] + fame(item[1]) + OWN_LABEL * (item[1].label == name),
         )
         doubt = 1 - likely_name(text, mention, entity)
         return Found(mention, entity, 1 - doubt * (1 - min(1.0, max(0.0, close))))

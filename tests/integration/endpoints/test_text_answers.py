@@ -173,6 +173,7 @@ def test_summary_of_too_many_sentences_is_refused() -> None:
             "Guvernul României a semnat cu Germania la Bucureşti.",
             [("României", "Q218"), ("Germania", "Q183"), ("Bucureşti", "Q19660")],
         ),
+        ("Firma Vodafone oferă internet.", [("Vodafone", "Q122141")]),
         ("Nothing is named here.", []),
     ],
 )
