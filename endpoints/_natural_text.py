@@ -142,10 +142,18 @@ class Language:
 
 
 class Languages:
-    """Every supported language, and which of them a text is written in."""
+    """Every supported language, and which of them a text is written in.
+
+    Raises:
+        ImportError: stopwordsiso or snowballstemmer is not installed.
+        ValueError: the default language is not one of them.
+    """
 
     def __init__(self, codes: Iterable[str], default: str) -> None:
         self.by_code = {code: Language(code) for code in codes}
+        if default not in self.by_code:
+            known = ", ".join(self.by_code)
+            raise ValueError(f"LANGUAGE is {default!r} in the configuration; it may be {known}")
         self.default = default
         # Words that only one language has: "a" and "are" say nothing. And in full spelling: "cat"
         # is Romanian only for those who leave out the marks.

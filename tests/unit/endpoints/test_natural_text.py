@@ -87,3 +87,9 @@ def test_stop_words_have_no_nouns_that_a_text_is_about(languages: Languages) -> 
     assert [False, False] == [english.is_stop_word(word) for word in ("computer", "research")]
     romanian = languages.by_code["ro"]
     assert [True, True] == [romanian.is_stop_word(word) for word in ("pentru", "ȘI")]
+
+
+def test_default_language_has_to_be_a_supported_one() -> None:
+    """A configuration with another one is refused with the ones there are."""
+    with pytest.raises(ValueError, match="LANGUAGE is 'de' in the configuration; it may be en, ro"):
+        Languages(("en", "ro"), default="de")
