@@ -18,8 +18,9 @@ from typing import Any
 
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
-from basic_inference_server.worker.discovery import FoundEndpoint, KeptCode, find_endpoint
+from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import effective_config, load_shared
+from basic_inference_server.worker.kept_code import KeptCode
 from basic_inference_server.worker.load_error import EndpointLoadError
 
 HOOK = "_load_shared"
