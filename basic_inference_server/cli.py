@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from basic_inference_server._version import LIB_VER
+from basic_inference_server.cli_new import add_new_arguments
 from basic_inference_server.cli_tokens import (
     add_config_argument,
     add_folder_arguments,
@@ -87,5 +88,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_tokens_commands(
         commands.add_parser("tokens", help="create, list and revoke tokens of a gateway's folder")
     )
+    add_new_arguments(commands.add_parser("new", help="write a new endpoint with its test"))
     arguments = parser.parse_args(argv)
     arguments.action(arguments)
