@@ -1,4 +1,4 @@
-"""How far an answer of get_qa can be trusted: its probability, its lead, and what was understood."""
+"""How far an answer of get_qa can be trusted: probability, lead, and what was understood."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _CONFIG: dict[str, Any] = {
     "VALIDATION_RULES": {
         "LANGUAGE": LANGUAGE_RULE,
         "TOPN": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": MAX_TOPN},
-        "MAX_CHARS": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 1_000_000},
+        "MAX_CHARS": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 200_000},
         "TAGS": {"TYPE": "list", "MIN_LEN": 1},
     },
 }

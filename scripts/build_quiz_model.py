@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 VECTORS = Path(__file__).resolve().parent.parent / "endpoints" / "data" / "glove20k_i8.npz"
-WORD_COUNT = 8_000
+WORD_COUNT = 12_000
 SHARPNESS = 10.0
 SMALLEST_LENGTH = 1e-9
 # The newest formats of package onnx are too new for onnxruntime; 9 and 18 are read since 2023.

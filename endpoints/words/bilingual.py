@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LETTERS = re.compile(r"[^\W\d_]+")
 STOP_WORDS = {ENGLISH: ENGLISH_STOP_WORDS, ROMANIAN: ROMANIAN_STOP_WORDS}
+ONLY_ROMANIAN = ROMANIAN_STOP_WORDS - ENGLISH_STOP_WORDS
+ONLY_ENGLISH = ENGLISH_STOP_WORDS - ROMANIAN_STOP_WORDS
 # Shorter words of a Romanian text that its lexicon lacks are left-over pieces, not English.
 SHORTEST_BORROWED = 4
 
@@ -75,14 +78,17 @@ class Vocabulary:
         Stop words that only one language has decide; where there are none, the words that only
         one language knows; where these are as many, it is `preferred`.
         """
-        words = [word for text in texts for word in tokens(text)]
-        letters = [without_diacritics(word.lower()) for word in words]
-        romanian = sum(word in ROMANIAN_STOP_WORDS - ENGLISH_STOP_WORDS for word in letters)
-        english = sum(word in ENGLISH_STOP_WORDS - ROMANIAN_STOP_WORDS for word in letters)
+        counts = Counter(word for text in texts for word in tokens(text))
+        romanian = english = 0
+        for word, count in counts.items():
+            letters = without_diacritics(word.lower())
+            romanian += count * (letters in ONLY_ROMANIAN)
+            english += count * (letters in ONLY_ENGLISH)
         if romanian == english:
-            knows = [(self._lexicon.find(word), self._english(word)) for word in words]
-            romanian = sum(bool(entry) and not row for entry, row in knows)
-            english = sum(bool(row) and not entry for entry, row in knows)
+            for word, count in counts.items():
+                in_romanian, in_english = self._lexicon.find(word), self._english(word)
+                romanian += count * (in_romanian is not None and not in_english)
+                english += count * (in_romanian is None and bool(in_english))
         if romanian == english:
             return preferred
         return ROMANIAN if romanian > english else ENGLISH
@@ -90,14 +96,16 @@ class Vocabulary:
     def meaning(self, text: str, language: str) -> Meaning:
         """Return the rows of a text's words; of stop words only where it has no others."""
         words = tokens(text)
+        different = set(words)
         stop_words = STOP_WORDS[language]
-        telling = [word for word in words if without_diacritics(word.lower()) not in stop_words]
+        telling = {w for w in different if without_diacritics(w.lower()) not in stop_words}
+        rows_of = {word: self.rows_of(word, language) for word in telling or different}
+        counted = [word for word in words if word in rows_of]
         rows: list[int] = []
         weights: list[float] = []
         unknown: list[str] = []
-        counted = telling or words
         for word in counted:
-            found = self.rows_of(word, language)
+            found = rows_of[word]
             if not found:
                 unknown.append(word)
             rows.extend(found)
