@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from basic_inference_server import FlaskWorker
@@ -37,7 +36,7 @@ def pixel_of(value: Any, name: str) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} should hold numbers, not {type(value).__name__}")
-    if not (isfinite(value) and 0 <= value <= BRIGHTEST):
+    if not 0 <= value <= BRIGHTEST:  # NaN is not either
         raise ValueError(f"{name} should hold numbers from 0 to {BRIGHTEST}, not {value!r:.30}")
     return float(value)
 

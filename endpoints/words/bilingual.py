@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 LETTERS = re.compile(r"[^\W\d_]+")
 STOP_WORDS = {ENGLISH: ENGLISH_STOP_WORDS, ROMANIAN: ROMANIAN_STOP_WORDS}
-ONLY_ROMANIAN = ROMANIAN_STOP_WORDS - ENGLISH_STOP_WORDS
+# Romanian stop words that are English words with a meaning say nothing about the language.
+ENGLISH_TOO = {"ale", "cam", "care", "cat", "cite", "era", "mine", "pot", "sale", "tale"}
+ONLY_ROMANIAN = ROMANIAN_STOP_WORDS - ENGLISH_STOP_WORDS - ENGLISH_TOO
 ONLY_ENGLISH = ENGLISH_STOP_WORDS - ROMANIAN_STOP_WORDS
 # Shorter words of a Romanian text that its lexicon lacks are left-over pieces, not English.
 SHORTEST_BORROWED = 4
@@ -123,6 +125,7 @@ def romanian_vectors(english: WordVectors, lexicon: Lexicon) -> WordVectors:
         for word, translations in lexicon.translations.items()
         if (rows := [english.row_of[name] for name in translations if name in english.row_of])
     }
-    means = [english.rows[rows].mean(axis=0) for rows in found.values()]
-    table: NDArray[np.float32] = np.array(means, dtype=np.float32).reshape(len(found), -1)
+    table: NDArray[np.float32] = np.zeros((len(found), english.rows.shape[1]), dtype=np.float32)
+    for number, rows in enumerate(found.values()):
+        table[number] = english.rows[rows].mean(axis=0)
     return WordVectors(list(found), table)

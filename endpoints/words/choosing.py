@@ -70,9 +70,15 @@ def understood(
     Raises:
         ValueError: the model knows no word of the question, or none of any choice.
     """
-    language = language or vocabulary.language_of([text, *choices], preferred)
+    choice_language = language
+    if language is None:
+        # The choices may be in another language than the question.
+        language = vocabulary.language_of([text], vocabulary.language_of(choices, preferred))
+        choice_language = vocabulary.language_of(choices, language)
     meaning = vocabulary.meaning(text, language)
-    choice_meanings = [vocabulary.meaning(choice, language) for choice in choices]
+    choice_meanings = [
+        vocabulary.meaning(choice, choice_language or language) for choice in choices
+    ]
     if not meaning.rows:
         raise ValueError(f"the model knows no word of the question {text!r:.80}")
     if not any(choice.rows for choice in choice_meanings):

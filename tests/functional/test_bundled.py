@@ -25,6 +25,17 @@ SHIPPED = ["run_gateway.py", "app_ver.py", "endpoints"]
 EXAMPLE = re.compile(r"-d '(?P<request>\{.*?\})'\n```.*?```json\n(?P<answer>.*?)```", re.DOTALL)
 METADATA = {"time", "ver", "ver_lib", "signature", "worker_id", "call_id"}
 ALL_WITHIN_S = 30
+MODELS = [
+    "sentiment",
+    "get_sim",
+    "get_tags",
+    "get_qa",
+    "get_aprox",
+    "get_conf",
+    "basic_quiz_model",
+    "digits",
+]
+AVAILABLE = ["dummy_model_demo1", "dummy_model_demo2", *MODELS]
 # get_sim's model, not the text: scores may differ in the last digit from machine to machine.
 CLOSE_TO_ROMANIA = ["bulgaria", "slovakia", "hungary", "moldova", "latvia"]
 
@@ -83,10 +94,9 @@ def test_documented_example_is_answered_as_documented(
 
 
 def test_every_bundled_endpoint_is_available(gateway: RunningGateway) -> None:
-    """The shipped configuration has two demonstrations and two models; the spares are off."""
+    """The shipped configuration has two demonstrations and the models; the spares are off."""
     answer = gateway.get("/list_servers").json()
-    available = ["dummy_model_demo1", "dummy_model_demo2", "sentiment", "get_sim"]
-    assert available == answer["AVAIL_SERVERS"]
+    assert AVAILABLE == answer["AVAIL_SERVERS"]
     assert APP_VER == answer["ver"]
     spares = ["dummy_model_demo1-bis", "dummy_model_demo2-bis"]
     assert ["DISABLED"] * 2 == [answer["SERVERS"][name]["state"] for name in spares]
@@ -129,7 +139,7 @@ def test_get_sim_has_its_acceptance_values(gateway: RunningGateway) -> None:
 def test_bundled_models_may_be_run_twice(gateway: RunningGateway) -> None:
     """Inference endpoints declare that a second try does no harm."""
     servers = gateway.servers()
-    assert [True, True] == [servers[name]["idempotent"] for name in ("sentiment", "get_sim")]
+    assert dict.fromkeys(MODELS, True) == {name: servers[name]["idempotent"] for name in MODELS}
 
 
 def test_support_process_reports(gateway: RunningGateway) -> None:
@@ -137,8 +147,7 @@ def test_support_process_reports(gateway: RunningGateway) -> None:
     support = eventually(
         lambda: gateway.servers()["support_process"]["report"], timeout_s=20, what="a report"
     )
-    names = {"dummy_model_demo1", "dummy_model_demo2", "sentiment", "get_sim"}
-    assert dict.fromkeys(names, "ok") == support["pings"]
+    assert dict.fromkeys(AVAILABLE, "ok") == support["pings"]
     assert [] == support["restarts_asked"]
     assert support["msg"].startswith("Total Mem: ")
     assert 0 < support["available_memory"] <= support["total_memory"]

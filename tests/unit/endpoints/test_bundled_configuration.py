@@ -18,13 +18,19 @@ def settings() -> GatewaySettings:
 
 
 def test_configuration_runs_these_servers(settings: GatewaySettings) -> None:
-    """Out of the box the demonstrations, two models and the support process run."""
+    """Out of the box the demonstrations, the models and the support process run."""
     enabled = [name for name, s in settings.CONFIG_ENDPOINTS.items() if not s.DISABLED]
     assert [
         "dummy_model_demo1",
         "dummy_model_demo2",
         "sentiment",
         "get_sim",
+        "get_tags",
+        "get_qa",
+        "get_aprox",
+        "get_conf",
+        "basic_quiz_model",
+        "digits",
         "support_process",
     ] == enabled
     assert settings.CONFIG_ENDPOINTS["support_process"].is_support_process
