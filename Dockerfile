@@ -1,7 +1,7 @@
 # To pin the base image: docker buildx imagetools inspect python:3.12-slim
 # and write python:3.12-slim@sha256:<digest> in both FROM lines.
 FROM python:3.12-slim AS packages
-# requirements-models.lock adds gensim, onnxruntime and vaderSentiment.
+# requirements-models.lock adds what the bundled models import, requirements-ner.lock also spaCy.
 ARG LOCK=requirements-models.lock
 COPY ${LOCK} /requirements.lock
 RUN python -m venv /opt/venv \

@@ -1,6 +1,6 @@
 # Short names for what the scripts do. `make check` is what CI runs.
 .PHONY: install check test unit integration functional load coverage lint lock dist clean \
-	judges fuzz fuzz-coverage audit slow-clients
+	chaos judges fuzz fuzz-coverage audit slow-clients scoreboard
 
 VENV ?= .venv-dev
 PY := $(VENV)/bin/python
@@ -21,6 +21,10 @@ unit integration functional:
 load:
 	./run_tests.sh tests/load -m load
 
+# Faults under load, with figures: about nine minutes.
+chaos:
+	./run_tests.sh tests/faults -m chaos
+
 # What others say; docs/howto/judge.md has the answers.
 judges:
 	./run_tests.sh tests/judges -m judges
@@ -28,7 +32,11 @@ judges:
 fuzz:
 	./run_tests.sh tests/judges -m judges -k fuzz --hypothesis-profile=long --timeout=0
 
-fuzz-coverage:
+fuzz-scoreboard:
+	scripts/bootstrap.sh $(VENV) requirements-dev.lock
+	$(PY) benchmarks/scoreboard.py --write-docs
+
+coverage:
 	scripts/bootstrap.sh .venv-fuzz requirements-dev.lock
 	.venv-fuzz/bin/python -m pip install --quiet --only-binary :all: --no-deps 'atheris>=3'
 	.venv-fuzz/bin/python tests/judges/coverage_guided.py

@@ -46,7 +46,7 @@ setup(
         "basic_inference_server": ["py.typed", *(f"**/*.{ending}" for ending in PAGE_FILES)],
     },
     install_requires=requirements("runtime"),
-    extras_require={"models": requirements("models"), "dev": requirements("dev")},
+    extras_require={name: requirements(name) for name in ("models", "ner", "dev")},
     classifiers=[
         "Environment :: Web Environment",
         "Operating System :: POSIX",

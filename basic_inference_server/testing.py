@@ -33,6 +33,7 @@ from basic_inference_server.worker.execution import (
     Executor,
     PhaseTimes,
     effective_config,
+    load_shared,
     load_worker,
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
@@ -61,9 +62,11 @@ class WorkerHarness:
         self.notifications: list[Notification] = []
         self.events: list[Event] = []
         module = sys.modules[worker_class.__module__]
+        config_data = effective_config(getattr(module, "_CONFIG", {}), config or {})
         context = WorkerContext(
             signature=signature,
-            config_data=effective_config(getattr(module, "_CONFIG", {}), config or {}),
+            config_data=config_data,
+            shared=load_shared(worker_class, config_data),
             log=Logger(log=EventLog(self.events.append, "debug")),
             notify=self.notifications.append,
         )

@@ -33,7 +33,8 @@ fi
 grep -Eq 'CVE-|GHSA-|PYSEC-' "$scratch/said" || not_run 'no advisory service answers'
 
 status=0
-for lock in requirements-dev.lock requirements-audit.lock; do # the others are parts of the first
+# The others are parts of the first.
+for lock in requirements-dev.lock requirements-ner.lock requirements-audit.lock; do
   printf '== pip-audit %s\n' "$lock"
   audit --require-hashes --requirement "$lock" || status=1
   if grep -q 'could not be audited' "$scratch/said"; then

@@ -77,6 +77,10 @@ ENDPOINT_MEANINGS = {
     "`overloaded`.",
     "IDEMPOTENT": "`true`: a request whose worker died is sent once more. "
     "When not set, the endpoint's own `_CONFIG` decides.",
+    "BATCH_SIZE": "How many requests a worker executes together, where the endpoint has "
+    "`_predict_batch`.",
+    "BATCH_WAIT_MS": "How long a worker waits for a batch to fill after its first request; "
+    "0 takes what is there.",
     "MAX_REQUESTS": "A worker leaves after that many requests (up to 10 % fewer, so that not all "
     "leave together) and is replaced.",
     "MAX_MEMORY_MB": "A worker whose resident memory is above it (up to 10 % below, for the same "

@@ -35,6 +35,10 @@ class ServerSpec:
     announce_fd: int
     scoreboard_fd: int
     warmup: list[dict[str, Any]] = field(default_factory=list)
+    batch_size: int = 1
+    batch_wait_ms: float = 0
+    control_path: str = ""
+    load_timeout_s: float = 120
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,12 @@ class ShuttingDown(ServiceError):
     status, code, retryable = 503, "shutting_down", True
 
 
+class CallCircle(ServiceError):
+    """An endpoint wants to call one that waits for it (508, RFC 5842, section 7.2)."""
+
+    status, code = 508, "call_circle"
+
+
 class DeadlineExceeded(ServiceError):
     """There was no answer in time."""
 

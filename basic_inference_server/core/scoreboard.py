@@ -19,6 +19,7 @@ WORD = 8
 SLOT_WORDS: Final = 32
 SLOTS_PER_GENERATION: Final = 256
 SLOTS: Final = 2 * SLOTS_PER_GENERATION
+SLOTS_END: Final = SLOT_WORDS * (SLOTS + 1)
 
 # Upper bounds of the latency buckets in microseconds; the last bucket is everything above.
 LATENCY_BOUNDS_US: Final = (
@@ -30,6 +31,8 @@ BUCKETS: Final = len(LATENCY_BOUNDS_US) + 1
 STATE, PID, GENERATION, HEARTBEAT, STARTED, DEADLINE = range(6)
 REQUESTS, ERRORS, BUSY_NS, SINCE, CALL = 6, 7, 8, 9, 10
 FIRST_BUCKET: Final = 11
+BATCH: Final = FIRST_BUCKET + BUCKETS  # how many calls are executed together; 0 for one alone
+MAX_BATCH: Final = 256
 TARGET_WORKERS_WORD: Final = 0
 HIGH_WATER_WORD: Final = 1  # and the next one: how many slots of each half were ever used
 
@@ -83,10 +86,15 @@ class SlotReading:
         return self.index % SLOTS_PER_GENERATION
 
 
+def _first_call(index: int) -> int:
+    return SLOTS_END + index * MAX_BATCH
+
+
 class ServerScoreboard:
     """The slots of one server's workers; odd and even generations use separate halves."""
 
-    BYTES: Final = WORD * SLOT_WORDS * (SLOTS + 1)
+    # The calls of batches lie behind the slots, so that pages which no batch needs cost nothing.
+    BYTES: Final = WORD * (SLOT_WORDS * (SLOTS + 1) + SLOTS * MAX_BATCH)
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -126,6 +134,15 @@ class ServerScoreboard:
         state, *values = self._words[base : base + FIRST_BUCKET].tolist()
         return SlotReading(index, WorkerState(state), *values)
 
+    def calls(self, index: int) -> list[int]:
+        """Return what is being executed in one slot, each call as its sender knows it."""
+        words, base = self._words, (index + 1) * SLOT_WORDS
+        if words[base + STATE] != WorkerState.BUSY:
+            return []
+        count = words[base + BATCH]
+        first = _first_call(index)
+        return words[first : first + count].tolist() if count else [words[base + CALL]]
+
     def occupied(self) -> list[SlotReading]:
         """Return the slots that belong to a process now."""
         words = self._words
@@ -142,7 +159,7 @@ class ServerScoreboard:
     def totals(self) -> tuple[int, int, int]:
         """Return requests, errors and busy nanoseconds of all slots since the server began."""
         rows = [
-            self._words[column + SLOT_WORDS :: SLOT_WORDS].tolist()
+            self._words[column + SLOT_WORDS : SLOTS_END : SLOT_WORDS].tolist()
             for column in (REQUESTS, ERRORS, BUSY_NS)
         ]
         return sum(rows[0]), sum(rows[1]), sum(rows[2])
@@ -150,7 +167,7 @@ class ServerScoreboard:
     def latency_buckets(self) -> list[int]:
         """Return how many executions fell into each bucket of `LATENCY_BOUNDS_US`."""
         return [
-            sum(self._words[FIRST_BUCKET + bucket + SLOT_WORDS :: SLOT_WORDS].tolist())
+            sum(self._words[FIRST_BUCKET + bucket + SLOT_WORDS : SLOTS_END : SLOT_WORDS].tolist())
             for bucket in range(BUCKETS)
         ]
 
@@ -189,22 +206,33 @@ class Slot:
         """Say that a request is being executed; `call` is what its sender knows it by."""
         words, base = self._words, self._base
         words[base + CALL] = call
+        words[base + BATCH] = 0
         words[base + DEADLINE] = deadline_ns
         words[base + STARTED] = now_ns
         words[base + STATE] = WorkerState.BUSY
 
-    def finish(self, started_ns: int, now_ns: int, *, failed: bool) -> None:
-        """Say that the request is done, and count it."""
+    def join(self, call: int) -> None:
+        """Say that another request is executed together with those that have begun."""
+        words, base = self._words, self._base
+        count = words[base + BATCH] or 1
+        first = _first_call(self.index)
+        if count == 1:
+            words[first] = words[base + CALL]
+        words[first + count] = call
+        words[base + BATCH] = count + 1
+
+    def finish(self, started_ns: int, now_ns: int, *, failed: int, count: int = 1) -> None:
+        """Say that the request is done, or all `count` of a batch, and count them."""
         words, base = self._words, self._base
         words[base + STATE] = WorkerState.IDLE
         words[base + STARTED] = words[base + DEADLINE] = 0
         words[base + HEARTBEAT] = now_ns
-        words[base + REQUESTS] += 1
+        words[base + REQUESTS] += count
         if failed:
-            words[base + ERRORS] += 1
+            words[base + ERRORS] += failed
         elapsed_ns = now_ns - started_ns
         words[base + BUSY_NS] += elapsed_ns
-        words[base + FIRST_BUCKET + bisect_left(LATENCY_BOUNDS_US, elapsed_ns // 1000)] += 1
+        words[base + FIRST_BUCKET + bisect_left(LATENCY_BOUNDS_US, elapsed_ns // 1000)] += count
 
     def release(self) -> None:
         """Give the slot back after its process has ended."""

@@ -26,10 +26,6 @@ from basic_inference_server.core.topology import (
 
 ENVIRONMENT_PREFIX = "BIS_"
 MAX_ENDPOINTS = 512
-NOT_YET_SUPPORTED: Mapping[str, Any] = {
-    "BATCH_SIZE": 1,
-    "BATCH_WAIT_MS": 0,
-}
 SECRET_WORDS = ("TOKEN", "PASSWORD", "SECRET", "CREDENTIAL", "API_KEY")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -61,6 +57,10 @@ class EndpointSettings(BaseModel):
     )
     QUEUE_SIZE: int = Field(128, ge=1, le=4096, description="an integer from 1 to 4096")
     IDEMPOTENT: bool | None = Field(None, description="true or false")
+    BATCH_SIZE: int = Field(1, ge=1, le=256, description="an integer from 1 to 256")
+    BATCH_WAIT_MS: float = Field(
+        0, ge=0, le=10000, description="a number of milliseconds from 0 to 10000"
+    )
     MAX_REQUESTS: int | None = Field(None, ge=1, description="an integer of at least 1")
     MAX_MEMORY_MB: int | None = Field(None, ge=16, description="an integer of at least 16")
     MAX_MEMORY_HARD_MB: int | None = Field(None, ge=16, description="an integer of at least 16")
@@ -152,7 +152,6 @@ def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(port, int) and owner_of.setdefault(port, signature) != signature:
             yield f"{where}.PORT: {port} is taken by {owner_of[port]}"
         yield from _environment_problems(where, section.get("ENV"))
-        yield from _unsupported(where, section)
     default = config.get("DEFAULT_SERVER")
     if isinstance(default, str) and default not in endpoints:
         yield (
@@ -167,13 +166,6 @@ def _is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _unsupported(where: str, section: Mapping[str, Any]) -> Iterator[str]:
-    """Refuse what would otherwise be ignored in silence."""
-    for key, harmless in NOT_YET_SUPPORTED.items():
-        if section.get(key, harmless) != harmless:
-            yield f"{where}.{key}: this release supports {json.dumps(harmless)} only"
 
 
 def _environment_problems(where: str, environment: Any) -> Iterator[str]:

@@ -52,6 +52,11 @@ class GatewayArbiter(PreforkArbiter):
         self._index_of[pid] = index
         return pid
 
+    def handle_ttin(self) -> None:
+        """SIGTTIN: nothing; GATEWAY_WORKERS says how many processes there are."""
+
+    handle_ttou = handle_winch = handle_ttin
+
     def stop(self, graceful: bool = True) -> None:
         """Close the servers' own ports too, so that the last worker to drain is the last owner."""
         for fd in self._application.spec.direct_fds.values():

@@ -34,12 +34,13 @@ class Casualties:
         Raises:
             KeyError: the message lacks a field.
         """
-        call, notice = notice_of(message)
-        gone = self._departed.take(call)
-        if gone is not None:
-            self._strike(notice, *gone, lambda _: None)
-        else:
-            self._deaths.announce(call, notice)
+        calls, notice = notice_of(message)
+        for call in calls:
+            gone = self._departed.take(call)
+            if gone is not None:
+                self._strike(notice, *gone, lambda _: None)
+            else:
+                self._deaths.announce(call, notice)
 
     def departed(self, call: int, route: Route, body: Body, request_id: str) -> None:
         """Keep in mind a request whose caller has had an answer, or has left."""

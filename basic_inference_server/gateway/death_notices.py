@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 PATIENCE_S = 0.25
-KEPT = 256
+KEPT = 1024
 
 
 class DeathNotice(NamedTuple):
@@ -59,10 +59,10 @@ class DeathNotices:
         self._waiting[call] = (on_notice, timer)
 
 
-def notice_of(message: dict[str, Any]) -> tuple[int, DeathNotice]:
-    """Return call and notice of the supervisor's push.
+def notice_of(message: dict[str, Any]) -> tuple[list[int], DeathNotice]:
+    """Return calls and notice of the supervisor's push.
 
     Raises:
         KeyError: it lacks a field.
     """
-    return message["call"], DeathNotice(message["cause"], message["blames_request"])
+    return message["calls"], DeathNotice(message["cause"], message["blames_request"])

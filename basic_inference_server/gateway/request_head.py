@@ -30,6 +30,8 @@ def check_head(headers: Mapping[bytes, bytes], version: str, max_body_bytes: int
     host = headers.get(b"host")
     if host not in _known_hosts:
         _check_host(host, version)
+    if version == "1.0" and b"transfer-encoding" in headers:
+        raise BadRequest("HTTP/1.0 has no Transfer-Encoding (RFC 9112, section 6.1).")
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise BadRequest("Only 'chunked' is read as Transfer-Encoding.")
     encoding = headers.get(b"content-encoding", b"identity").lower()

@@ -32,7 +32,7 @@ class PreforkApplication(BaseApplication):
     def load_config(self) -> None:
         """Set gunicorn's options."""
         shared: dict[str, Any] = {"control_socket_disable": True, "logger_class": GunicornLog}
-        if os.path.isdir(MEMORY_FOLDER):  # noqa: PTH112
+        if os.access(MEMORY_FOLDER, os.W_OK | os.X_OK):
             shared["worker_tmp_dir"] = MEMORY_FOLDER
         for name, value in {**shared, **self._options}.items():
             self.cfg.set(name, value)
@@ -82,9 +82,9 @@ class PreforkArbiter(Arbiter):
         gunicorn would repeat SIGTERM, which kills a Python process that is already leaving. A
         worker that is gone is left to `reap_workers`.
         """
-        if sig == signal.SIGTERM:
-            if pid in self._asked_to_leave:
-                return
+        if sig == signal.SIGTERM and pid in self._asked_to_leave:
+            return
+        if sig in {signal.SIGTERM, signal.SIGQUIT}:
             self._asked_to_leave.add(pid)
         try:
             os.kill(pid, sig)
@@ -111,7 +111,16 @@ class PreforkArbiter(Arbiter):
     def handle_hup(self) -> None:
         """SIGHUP: nothing; the supervisor starts a new generation instead."""
 
-    handle_usr2 = handle_hup
+    handle_usr1 = handle_usr2 = handle_hup
+
+
+def ignore_stray_signals() -> None:
+    """Survive what is meant for other programs, such as the SIGUSR1 of a log rotation.
+
+    By a handler, because the children of an endpoint would inherit an ignored signal.
+    """
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda *_: None)
 
 
 def describe_exit(status: int) -> str:

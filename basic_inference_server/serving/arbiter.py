@@ -20,6 +20,7 @@ from basic_inference_server.prefork.arbiter import (
     describe_exit,
 )
 from basic_inference_server.serving.pull_worker import PullWorker
+from basic_inference_server.serving.shared_model import load_before_fork
 from basic_inference_server.worker.discovery import keep_code
 
 MAX_RESPAWN_DELAY_S = 60.0
@@ -38,6 +39,7 @@ class ServerApplication(PreforkApplication):
         self.next_slot = 0
         folder = Path(spec.base_folder) / spec.workers_location
         self.kept_code = keep_code(folder, spec.server_class)
+        self.shared_model = load_before_fork(spec, self.kept_code, announcer)
         super().__init__(
             {
                 "workers": scoreboard.target_workers,
@@ -105,7 +107,7 @@ class ServerArbiter(PreforkArbiter):
         application = self._application
         index = self._slots.pop(pid)
         scoreboard = application.scoreboard
-        reading = scoreboard.read(index)
+        reading, calls = scoreboard.read(index), scoreboard.calls(index)
         scoreboard.slot(index).release()
         had_loaded = reading.state not in UNLOADED_STATES
         self._has_loaded = self._has_loaded or had_loaded or self._others_have_loaded()
@@ -120,7 +122,7 @@ class ServerArbiter(PreforkArbiter):
             worker_id=reading.worker_id,
             cause=describe_exit(status),
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-            call=reading.call if reading.state is WorkerState.BUSY else 0,
+            calls=calls,
             had_loaded=had_loaded,
             was_busy=reading.state is WorkerState.BUSY,
             is_clean=was_asked or status == 0,

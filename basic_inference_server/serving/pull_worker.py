@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import threading
-import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,14 @@ from basic_inference_server.core.logs import (
     route_library_logging,
 )
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
+from basic_inference_server.prefork.arbiter import ignore_stray_signals
+from basic_inference_server.serving.batches import BatchResponder, Gatherer
+from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
+from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
 from basic_inference_server.serving.warmup import warm_up
-from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
+from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint, overrides
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
@@ -59,6 +63,9 @@ class PullWorker(Worker):
         self.slot = application.scoreboard.slot(application.next_slot)
         self.worker_id = application.next_slot % SLOTS_PER_GENERATION
         self.notifications = NotificationBuffer(self.announcer)
+        self.caller = EndpointCaller(
+            self.spec.signature, self.spec.control_path, self.spec.timeout_s
+        )
         self.alive: bool = True
         self.endpoint: FlaskWorker | None = None
         self.events = EventLog(self._write_event, self.spec.log_level, worker_id=self.worker_id)
@@ -80,9 +87,12 @@ class PullWorker(Worker):
         self.wsgi = None
 
     def init_signals(self) -> None:
-        """Use gunicorn's handlers, except that SIGABRT shows the stacks even in C code."""
+        """Use gunicorn's handlers, but die of what shall end it: SIGABRT shows the stacks then."""
         super().init_signals()
-        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        # gunicorn would raise SystemExit in the middle of the endpoint's code for the last two.
+        for number in (signal.SIGABRT, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        ignore_stray_signals()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         offer_as_victim()
         faulthandler.enable(all_threads=True)
@@ -112,15 +122,27 @@ class PullWorker(Worker):
 
     def _load(self) -> FoundEndpoint:
         spec = self.spec
-        folder = Path(spec.base_folder) / spec.workers_location
-        found = find_endpoint(folder, spec.server_class, spec.workers_suffix, self.app.kept_code)
+        shared: SharedModel | None = self.app.shared_model
+        if shared is not None:
+            found = shared.endpoint
+        else:
+            folder = Path(spec.base_folder) / spec.workers_location
+            kept = self.app.kept_code
+            found = find_endpoint(folder, spec.server_class, spec.workers_suffix, kept)
         context = WorkerContext(
             signature=spec.signature,
             config_data=effective_config(found.default_config, spec.section),
             log=Logger(lib_name=spec.signature, log=self.events),
             worker_id=self.worker_id,
             notify=self.notifications.add,
+            call=self.caller.call,
+            shared=shared.value if shared is not None else None,
         )
+        if spec.batch_size > 1 and not overrides(found.worker_class, "_predict_batch"):
+            raise EndpointLoadError(
+                f"BATCH_SIZE is {spec.batch_size}, so {found.worker_class.__name__} needs a method "
+                "_predict_batch(self, prepared) that returns a list of results"
+            )
         self.endpoint = load_worker(found.worker_class, context)
         warm_up(self.endpoint, spec.warmup)
         return found
@@ -147,19 +169,8 @@ class PullWorker(Worker):
 
         Exiting would make the master fork a replacement that fails in the same way.
         """
-        cause = error.__cause__ or error
-        # What everybody may read says which file, not where on the machine it lies.
-        reason = str(error).replace(self.spec.base_folder.rstrip("/") + "/", "")
-        trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
         self.slot.set_state(WorkerState.PARKED, monotonic_ns())
-        self.announcer.announce(
-            "load_failed",
-            worker_id=self.worker_id,
-            pid=os.getpid(),
-            error=reason[:2000],
-            traceback=trace[-8000:],
-            is_permanent=error.is_permanent,
-        )
+        announce_load_failure(self.announcer, self.spec, self.worker_id, error)
         waker = select.poll()
         waker.register(self.PIPE[0], select.POLLIN)
         while self.alive:
@@ -173,7 +184,7 @@ class PullWorker(Worker):
         # Exclusive: one connection wakes one idle worker, not all of them.
         waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         waiter.register(self.PIPE[0], select.EPOLLIN)
-        responder = Responder(self.endpoint, self.spec, self.slot, self.events)
+        serve = self._make_server(listener)
         while self.alive:
             try:
                 accepted, _ = listener.accept()
@@ -185,9 +196,25 @@ class PullWorker(Worker):
                 self._survive_failed_accept(error)
                 continue
             self._failed_accepts = 0
-            with accepted:
-                responder.serve(FrameConnection(accepted))
-            self._count_request()
+            self._count_requests(serve(accepted))
+
+    def _make_server(self, listener: socket.socket) -> Callable[[socket.socket], int]:
+        """Return what answers an accepted connection, and those that it takes along."""
+        assert self.endpoint is not None
+        spec = self.spec
+        if spec.batch_size == 1:
+            responder = Responder(self.endpoint, spec, self.slot, self.events, self.caller)
+
+            def serve_one(accepted: socket.socket) -> int:
+                with accepted:
+                    responder.serve(FrameConnection(accepted))
+                return 1
+
+            return serve_one
+        batches = BatchResponder(self.endpoint, spec, self.slot, self.events, self.caller)
+        gatherer = Gatherer(listener, spec.batch_size, spec.batch_wait_ms)
+
+        return lambda accepted: batches.serve_batch(gatherer.gather(accepted))
 
     def _survive_failed_accept(self, error: OSError) -> None:
         """Wait a moment for descriptors to come back; a worker that has leaked them all leaves.
@@ -204,10 +231,10 @@ class PullWorker(Worker):
         stop.register(self.PIPE[0], select.POLLIN)
         stop.poll(ACCEPT_PAUSE_MS)
 
-    def _count_request(self) -> None:
+    def _count_requests(self, count: int) -> None:
         if self._requests_left is None:
             return
-        self._requests_left -= 1
+        self._requests_left -= count
         if self._requests_left <= 0:
             self._retire("max_requests", limit=self.spec.max_requests)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from basic_inference_server.core.errors import (
+    CallCircle,
     NotFound,
     NotReady,
     ShuttingDown,
@@ -45,6 +46,7 @@ class Commands:
             "system_overview": self.system_overview,
             "support_report": self.support_report,
             "reload": self.reload,
+            "call_route": self.call_route,
             "strike": self.strike,
             "quarantine": self.quarantine,
             "release_quarantine": self.release_quarantine,
@@ -206,6 +208,16 @@ class Commands:
     async def reload(self, message: dict[str, Any]) -> dict[str, Any]:
         """Apply the configuration as it is now."""
         return await self._supervisor.reloading.reload(self._why(message, "a reload"))
+
+    async def call_route(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return how an endpoint reaches another one that it wants to call."""
+        server = self._server(message)
+        circle = self._supervisor.calls.add(message["caller"], server.signature)
+        if circle is not None:
+            raise CallCircle(
+                f"The endpoints would call each other in a circle: {' -> '.join(circle)}."
+            )
+        return asdict(server.route())
 
     async def strike(self, message: dict[str, Any]) -> dict[str, Any]:
         """Count a death that a request has caused; say whether it is in quarantine now."""

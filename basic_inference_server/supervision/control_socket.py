@@ -106,4 +106,11 @@ class ControlSocket:
 
 
 def _problem(error: ServiceError) -> dict[str, Any]:
-    return {"error": {"code": error.code, "message": error.message, "details": error.details}}
+    return {
+        "error": {
+            "code": error.code,
+            "status": error.status,
+            "message": error.message,
+            "details": error.details,
+        }
+    }

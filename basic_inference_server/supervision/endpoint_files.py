@@ -8,7 +8,7 @@ from basic_inference_server.core.clock import monotonic_s
 
 LOOK_EVERY_S = 1.0
 
-FileStamp = tuple[int, int, int] | None
+FileStamp = tuple[tuple[int, int, int], ...] | None
 
 
 class EndpointFiles:
@@ -31,12 +31,16 @@ class EndpointFiles:
         return exact
 
     def stamp_of(self, server_class: str) -> FileStamp:
-        """Return what changes with the endpoint's file; `None` when there is none."""
+        """Return what changes with the endpoint's file; `None` when there is none.
+
+        Files whose names begin with `_` are shared by endpoints, so they count for each.
+        """
         try:
-            details = self.path_of(server_class).stat()
+            details = [self.path_of(server_class).stat()]
+            details += [path.stat() for path in sorted(self._folder.glob("_*.py"))]
         except OSError:
             return None
-        return details.st_mtime_ns, details.st_size, details.st_ino
+        return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in details)
 
     def _snapshot(self) -> tuple[int, ...]:
         stamps = []

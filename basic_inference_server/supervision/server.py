@@ -358,7 +358,9 @@ class Server:
         generation.ready_pids.discard(pid)
         verdict = self.deaths.examine(message)
         message["generation"] = generation.number
-        message["cause"], message["blames_request"] = verdict.cause, verdict.blames_request
+        message["cause"] = verdict.cause
+        # Of a batch nobody can say which request it was.
+        message["blames_request"] = verdict.blames_request and len(message["calls"]) == 1
         left_freely = message["is_clean"] and not message["was_busy"]
         is_expected = left_freely or generation in self._retired
         if not is_expected:

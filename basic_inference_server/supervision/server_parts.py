@@ -49,6 +49,7 @@ class ServerOptions:
     app_version: str
     out_of_memory: OutOfMemoryWatch
     stamp_of: Callable[[str], FileStamp]
+    control_path: str = ""
 
 
 def make_route(
@@ -105,6 +106,10 @@ def server_spec(
         max_requests=section.MAX_REQUESTS,
         max_memory_mb=section.MAX_MEMORY_MB,
         warmup=section.WARMUP,
+        batch_size=section.BATCH_SIZE,
+        batch_wait_ms=section.BATCH_WAIT_MS,
+        control_path=options.control_path,
+        load_timeout_s=section.LOAD_TIMEOUT,
         log_level=options.log_level,
         app_version=options.app_version,
         listen_fd=listen_fd,

@@ -19,6 +19,7 @@ from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
 from basic_inference_server.core.topology import SERVING_STATES, RoutingTable, ServerState
+from basic_inference_server.supervision.call_graph import CallGraph
 from basic_inference_server.supervision.clean_up_crew import CleanUpCrew
 from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
@@ -52,6 +53,7 @@ class Supervisor:
         self.servers: dict[str, Server] = {}
         self.support: dict[str, Program] = {}
         self.quarantine = Quarantine()
+        self.calls = CallGraph()
         self.log = EventLog(sink, settings.LOG_LEVEL)
         self.store = EventStore(launch.app_folder / "events.sqlite", self.log)
         self._launch = launch
@@ -259,11 +261,12 @@ class Supervisor:
     def _on_worker_exit(self, signature: str, message: dict[str, Any]) -> None:
         self._clean_up_crew.worker_died(signature, message["generation"])
         if message["was_busy"]:
-            fields = {name: message[name] for name in ("call", "cause", "blames_request")}
+            fields = {name: message[name] for name in ("calls", "cause", "blames_request")}
             self._control.push({"push": "worker_exit", "signature": signature, **fields})
 
     def _on_new_code(self, signature: str) -> None:
         """A replaced server may have learned to live with what used to kill it."""
+        self.calls.forget(signature)
         if self.quarantine.forget(signature):
             self.log.info("quarantine_released", server=signature, why="the server was replaced")
             self.push_table()

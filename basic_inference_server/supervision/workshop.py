@@ -83,6 +83,7 @@ class Workshop:
             app_version=launch.app_version,
             out_of_memory=self.out_of_memory,
             stamp_of=self._files.stamp_of,
+            control_path=str(self._places.control_path),
         )
         place = self._places.servers[signature]
         relay = self._relay(signature)

@@ -22,6 +22,7 @@ from basic_inference_server.core.errors import BadJson
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 MAX_DEPTH: Final = 200
+ORJSON_WRITES: Final = 254  # levels; it reads 1,024
 
 
 def _default(value: Any) -> Any:
@@ -137,7 +138,27 @@ def decode_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:
         raise BadJson(f"The body is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise BadJson(f"The body must be a JSON object, not {_json_name(value)}.")
+    if len(body) > 2 * MAX_DEPTH and _is_too_deep(body, value):
+        raise BadJson(f"The body is not valid JSON here: nested deeper than {MAX_DEPTH} levels.")
     return value
+
+
+def _is_too_deep(body: bytes | bytearray | memoryview, value: Any) -> bool:
+    """Say whether a value is nested deeper than `MAX_DEPTH`: what is read can be written again.
+
+    Only bodies with that many brackets can be, and of those the C code of the writer, which has a
+    limit of its own, is asked.
+    """
+    text = body if isinstance(body, bytes) else bytes(body)
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    for _ in range(ORJSON_WRITES - MAX_DEPTH):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return True
+    return False
 
 
 def _json_name(value: Any) -> str:

@@ -14,6 +14,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from basic_inference_server.worker.flask_worker import FlaskWorker
+from basic_inference_server.worker.kept_code import KeptCode, import_from, keep
 from basic_inference_server.worker.load_error import EndpointLoadError
 
 
@@ -56,23 +57,14 @@ def find_file(folder: Path, server_class: str) -> Path:
     )
 
 
-@dataclass(frozen=True)
-class KeptCode:
-    """An endpoint file as it was when its server started."""
-
-    path: Path
-    code: CodeType
-
-
 def keep_code(folder: Path, server_class: str) -> KeptCode | None:
-    """Return the compiled endpoint file, so that workers forked later run the same version.
+    """Return an endpoint's files as they are now.
 
     `None` when there is none, or none that can be compiled: each worker finds out why by itself.
     """
     try:
-        path = find_file(folder, server_class)
-        return KeptCode(path, compile(path.read_bytes(), str(path), "exec", dont_inherit=True))
-    except (EndpointLoadError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return keep(find_file(folder, server_class))
+    except EndpointLoadError:
         return None
 
 
@@ -127,11 +119,16 @@ def find_class(module: ModuleType, path: Path, wanted: str) -> type[FlaskWorker]
         raise EndpointLoadError(
             f"{path}: {found.__name__} must be a subclass of basic_inference_server.FlaskWorker"
         )
-    if found._predict is FlaskWorker._predict:  # noqa: SLF001 - the hook that authors write
+    if not (overrides(found, "_predict") or overrides(found, "_predict_batch")):
         raise EndpointLoadError(
             f"{path}: {found.__name__} needs a method _predict(self, prep_inputs)"
         )
     return found
+
+
+def overrides(worker_class: type[FlaskWorker], hook: str) -> bool:
+    """Say whether an endpoint's class has a hook of its own."""
+    return getattr(worker_class, hook) is not getattr(FlaskWorker, hook)
 
 
 def find_endpoint(
@@ -150,8 +147,13 @@ def find_endpoint(
     """
     if not folder.is_dir():
         raise EndpointLoadError(f"there is no endpoints folder at {folder}")
-    path = kept.path if kept else find_file(folder, server_class)
-    module = import_file(path, kept.code if kept else None)
+    if kept is None:
+        path = find_file(folder, server_class)
+        module = import_file(path)
+    else:
+        path = kept.path
+        import_from(kept)
+        module = import_file(path, kept.code)
     wanted = "".join(part[:1].upper() + part[1:] for part in path.stem.split("_")) + suffix
     worker_class = find_class(module, path, wanted)
     config = getattr(module, "_CONFIG", {})

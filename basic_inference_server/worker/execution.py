@@ -6,7 +6,8 @@ The one place that calls endpoint code. Whatever that code raises, even `SystemE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from basic_inference_server.worker.base64_fields import (
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.schemas import input_reader, output_writer
 from basic_inference_server.worker.validation_rules import check_rules
 
 MAX_REASON = 2000
@@ -37,6 +39,18 @@ def effective_config(
     return config
 
 
+def load_shared(worker_class: type[FlaskWorker], config: dict[str, Any]) -> Any:
+    """Return what the workers of an endpoint share.
+
+    Raises:
+        EndpointLoadError: what `_load_shared` raised; as for `load_worker`.
+    """
+    try:
+        return worker_class._load_shared(config)  # noqa: SLF001 - the engine calls authors' hooks
+    except BaseException as error:
+        raise _load_failure(worker_class, error) from error
+
+
 def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> FlaskWorker:
     """Construct the worker and let it load its model.
 
@@ -46,15 +60,21 @@ def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> Flas
     """
     try:
         worker = worker_class(context=context)
+        input_reader(worker)  # says now, and not under the first request, what is wrong with
+        output_writer(worker)  # INPUT and OUTPUT
         worker._load_model()  # noqa: SLF001 - the engine calls the author's hooks
     except EndpointLoadError:
         raise
     except BaseException as error:
-        is_permanent = isinstance(error, (ImportError, NameError, AttributeError, TypeError))
-        raise EndpointLoadError(
-            f"{worker_class.__name__} could not load: {describe(error)}", is_permanent=is_permanent
-        ) from error
+        raise _load_failure(worker_class, error) from error
     return worker
+
+
+def _load_failure(worker_class: type[FlaskWorker], error: BaseException) -> EndpointLoadError:
+    is_permanent = isinstance(error, (ImportError, NameError, AttributeError, TypeError))
+    return EndpointLoadError(
+        f"{worker_class.__name__} could not load: {describe(error)}", is_permanent=is_permanent
+    )
 
 
 def describe(error: BaseException) -> str:
@@ -91,6 +111,8 @@ class Executor:
         """
         self.worker = worker
         self._before_end = before_end
+        self._read_inputs = input_reader(worker)
+        self._check_result = output_writer(worker)
         self._metadata = {
             **metadata,
             "signature": worker.signature,
@@ -109,10 +131,11 @@ class Executor:
         worker.call_id += 1
         worker.request_id = request_id
         try:
-            if uses_base64(inputs):
-                result = self._run_hooks(worker, decode_inputs(inputs), times)
-                return encode_outputs(inputs, result)
-            return self._run_hooks(worker, inputs, times)
+            prepared = self.pre_process(inputs, times)
+            started_ns = monotonic_ns()
+            predicted = worker._predict(prepared)  # noqa: SLF001 - the hooks that authors write
+            times.predict_us = (monotonic_ns() - started_ns) // 1000
+            return self.post_process(inputs, predicted, times)
         except ServiceError:
             raise
         except BaseException as error:
@@ -121,28 +144,52 @@ class Executor:
             self._before_end()
             worker.request_id = ""
 
-    @staticmethod
-    def _run_hooks(worker: FlaskWorker, inputs: dict[str, Any], times: PhaseTimes) -> Any:
-        started = monotonic_ns()
+    @contextmanager
+    def request(self, request_id: str, call_id: int) -> Iterator[None]:
+        """Have what the hooks log and record in a `with` block belong to that request."""
+        worker = self.worker
+        newest, worker.call_id = worker.call_id, call_id or worker.call_id
+        worker.request_id = request_id
         try:
-            prepared = worker._pre_process(inputs)  # noqa: SLF001
-        except (ValueError, TypeError, KeyError) as error:
-            message = f"{worker.signature} refused the inputs: {_reason(error)}"
-            raise BadInput(message[:MAX_REASON]) from error
-        pre_done = monotonic_ns()
-        times.pre_us = (pre_done - started) // 1000
-        predicted = worker._predict(prepared)  # noqa: SLF001
-        predict_done = monotonic_ns()
-        times.predict_us = (predict_done - pre_done) // 1000
-        result = worker._post_process(predicted)  # noqa: SLF001
-        times.post_us = (monotonic_ns() - predict_done) // 1000
-        return result
+            yield
+        finally:
+            self._before_end()
+            worker.request_id = ""
+            worker.call_id = max(newest, worker.call_id)
 
-    def answer(self, result: Any) -> dict[str, Any]:
+    def pre_process(self, inputs: dict[str, Any], times: PhaseTimes) -> Any:
+        """Return what the endpoint makes of the inputs before it predicts.
+
+        Raises:
+            BadInput: see `execute`.
+        """
+        started_ns = monotonic_ns()
+        if uses_base64(inputs):
+            inputs = decode_inputs(inputs)
+        if self._read_inputs is not None:
+            inputs = self._read_inputs(inputs)
+        try:
+            prepared = self.worker._pre_process(inputs)  # noqa: SLF001
+        except (ValueError, TypeError, KeyError) as error:
+            message = f"{self.worker.signature} refused the inputs: {_reason(error)}"
+            raise BadInput(message[:MAX_REASON]) from error
+        times.pre_us = (monotonic_ns() - started_ns) // 1000
+        return prepared
+
+    def post_process(self, inputs: dict[str, Any], predicted: Any, times: PhaseTimes) -> Any:
+        """Return what the endpoint makes of its prediction."""
+        started_ns = monotonic_ns()
+        result = self.worker._post_process(predicted)  # noqa: SLF001
+        if self._check_result is not None:
+            result = self._check_result(result)
+        times.post_us = (monotonic_ns() - started_ns) // 1000
+        return encode_outputs(inputs, result) if uses_base64(inputs) else result
+
+    def answer(self, result: Any, call_id: int | None = None) -> dict[str, Any]:
         """Return the flat answer: the endpoint's fields, and metadata where it set none."""
         answer = {**result} if isinstance(result, dict) else {"data": result}
         answer.setdefault("time", local_time_text())
-        answer.setdefault("call_id", self.worker.call_id)
+        answer.setdefault("call_id", self.worker.call_id if call_id is None else call_id)
         for name, value in self._metadata.items():
             answer.setdefault(name, value)
         return answer

@@ -6,18 +6,27 @@ code needs no locks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from basic_inference_server.core.clock import local_time_text
 from basic_inference_server.core.logger import Logger
+from basic_inference_server.worker.call_error import CallError
 
 Notification = dict[str, Any]
+Call = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[Any]]
 
 
 def _discard(notification: Notification) -> None:
     del notification
+
+
+def _no_calls(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
+    return [
+        CallError(signature, 503, "not_ready", "there is no gateway here")
+        for signature, _ in requests
+    ]
 
 
 @dataclass
@@ -30,6 +39,8 @@ class WorkerContext:
         log: where `P` writes.
         worker_id: number of this worker within its server, from 0.
         notify: takes each notification.
+        call: calls other endpoints; returns for each an answer or a `CallError`.
+        shared: what `_load_shared` has returned.
     """
 
     signature: str = "test"
@@ -37,6 +48,8 @@ class WorkerContext:
     log: Logger = field(default_factory=Logger)
     worker_id: int = 0
     notify: Callable[[Notification], None] = _discard
+    call: Call = _no_calls
+    shared: Any = None
 
 
 class FlaskWorker:
@@ -46,13 +59,20 @@ class FlaskWorker:
     Whatever a hook returns is handed to the next one; `0`, `[]` and `None` are values.
 
     Attributes:
+        INPUT: a pydantic model; `_pre_process` gets an instance of it then, and what does not fit
+            is answered with 422 and a detail for each field.
+        OUTPUT: a pydantic model that the result has to fit.
         config_data: the endpoint's configuration; each key is also `self.cfg_<key in lower case>`.
         log: the seeds' logger.
         signature: the name under which the endpoint is reached.
         worker_id: number of this worker within its server.
         call_id: number of the current call in this worker, from 1.
         request_id: id of the current request.
+        shared: what `_load_shared` has returned.
     """
+
+    INPUT: ClassVar[type | None] = None
+    OUTPUT: ClassVar[type | None] = None
 
     def __init__(self, context: WorkerContext, prefix_log: str = "") -> None:
         self.context = context
@@ -60,6 +80,7 @@ class FlaskWorker:
         self.log = context.log
         self.signature = context.signature
         self.worker_id = context.worker_id
+        self.shared = context.shared
         self.config_data = dict(context.config_data)
         self.call_id = 0
         self.request_id = ""
@@ -71,6 +92,22 @@ class FlaskWorker:
             key = name[len("cfg_") :].upper()
             raise AttributeError(f"{key} is neither in _CONFIG nor in the endpoint's section")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @classmethod
+    def _load_shared(cls, config_data: dict[str, Any]) -> Any:
+        """Load what all workers of the server share; runs once, before they are forked.
+
+        Has to stand in the endpoint's own file. What it returns is `self.shared` in each worker,
+        in memory that they share as long as nobody writes to it. It must not start threads, nor
+        open what a forked process cannot use, such as a session of onnxruntime.
+
+        Args:
+            config_data: the endpoint's configuration.
+
+        Raises:
+            Exception: as in `_load_model`.
+        """
+        del config_data
 
     def _load_model(self) -> None:
         """Load what `_predict` needs; runs once, before the worker takes requests.
@@ -91,12 +128,55 @@ class FlaskWorker:
         return inputs
 
     def _predict(self, prep_inputs: Any) -> Any:
-        """Do the work. Every endpoint has to override this."""
+        """Do the work. Every endpoint has to override this, or `_predict_batch`."""
+        return self._predict_batch([prep_inputs])[0]
+
+    def _predict_batch(self, prepared: list[Any]) -> list[Any]:
+        """Do the work for several requests together; used when `BATCH_SIZE` is above 1.
+
+        Args:
+            prepared: what `_pre_process` returned for each of them, `BATCH_SIZE` at most.
+
+        Returns:
+            One result for each, in the same order; an exception instance fails that one alone.
+
+        Raises:
+            Exception: each is tried again alone then, so that one bad request fails alone.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no _predict")
 
     def _post_process(self, pred: Any) -> Any:
         """Turn the prediction into the answer; a dict becomes the fields of the answer."""
         return pred
+
+    def call(self, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return another endpoint's answer; within this request's deadline, under its id.
+
+        Raises:
+            CallError: it refused, failed, or did not answer in time.
+        """
+        answer: dict[str, Any] = self.call_many([(signature, inputs)])[0]
+        return answer
+
+    def call_many(
+        self, requests: Sequence[tuple[str, dict[str, Any]]], *, return_errors: bool = False
+    ) -> list[Any]:
+        """Call several endpoints at the same time; return their answers in the same order.
+
+        Args:
+            requests: pairs of signature and inputs.
+            return_errors: put a `CallError` in the place of an answer that did not come, instead
+                of raising the first one.
+
+        Raises:
+            CallError: see `call`.
+        """
+        outcomes = self.context.call(requests)
+        if not return_errors:
+            for outcome in outcomes:
+                if isinstance(outcome, CallError):
+                    raise outcome
+        return outcomes
 
     def P(self, text: Any, color: str | None = None, **_ignored: Any) -> None:
         """Write one message to the log, with the worker's prefix."""

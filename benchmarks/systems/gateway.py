@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def write_config(folder: Path, endpoints: dict[str, dict[str, Any]], **top_level
     (folder / "config_gateway.txt").write_text(json.dumps(config, indent=2))
 
 
-def start(folder: Path) -> ServerProcess:
+def start(folder: Path, extra_environment: Mapping[str, str] | None = None) -> ServerProcess:
     """Start the gateway on a base folder that holds its configuration and its endpoints."""
     if not (PROJECT_ROOT / "basic_inference_server" / "__main__.py").exists():
         raise ServerError(f"there is no gateway to start in {PROJECT_ROOT}")
@@ -47,5 +48,5 @@ def start(folder: Path) -> ServerProcess:
         command,
         folder,
         lambda: announced_address(run_file),
-        {"PYTHONPATH": search_path},
+        {"PYTHONPATH": search_path, **(extra_environment or {})},
     )

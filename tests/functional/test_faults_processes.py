@@ -15,7 +15,7 @@ import requests
 from basic_inference_server.testing import RunningGateway
 from tests.support.eventually import eventually
 from tests.support.misbehaving import MISBEHAVING
-from tests.support.processes import expect_gone, is_running, role, tree
+from tests.support.processes import expect_gone, is_running, masters, role, tree
 from tests.support.steady_client import SteadyClient
 
 Launch = Callable[..., RunningGateway]
@@ -89,7 +89,7 @@ def test_killed_gateway_master_refuses_nobody(launch: Launch) -> None:
         master = role(gateway, "gateway")[0]
         os.kill(master.pid, signal.SIGKILL)
         eventually(
-            lambda: [p for p in role(gateway, "gateway") if p.pid != master.pid], timeout_s=2
+            lambda: [p for p in masters(gateway, "gateway") if p.pid != master.pid], timeout_s=2
         )
         sent = client.sent
         eventually(lambda: client.sent > sent + 50)

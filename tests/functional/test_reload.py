@@ -210,6 +210,18 @@ def test_worker_that_comes_back_has_the_code_of_its_generation(launch: Launch) -
     assert "READY" == eventually(lambda: gateway.servers()["demo"]["state"])
 
 
+def test_shared_file_belongs_to_the_generation_too(launch: Launch) -> None:
+    """A worker that comes back has the old one, a reload brings the new one to everybody."""
+    shared = "VERSION = 1"
+    source = SLOW.replace("VERSION = 1", "from endpoints._shared import VERSION")
+    files = {"demo": source, "_shared": shared}
+    gateway = launch({"demo": {"MAX_REQUESTS": 1}}, files)
+    (gateway.base_folder / "endpoints" / "_shared.py").write_text("VERSION = 2")
+    assert [1, 1, 1] == [gateway.run("demo").json()["version"] for _ in range(3)]
+    assert ["demo"] == reload(gateway)["REPLACED"]
+    assert 2 == gateway.run("demo").json()["version"]
+
+
 def test_support_process_is_restarted_with_its_new_section(launch: Launch, tmp_path: Path) -> None:
     """Its configuration is an argument, so it has to start anew."""
     support = """

@@ -47,7 +47,6 @@ MORE_LENIENT = {
     "a target that names nothing here is 404, whatever its form": {
         "016", "rfc9112_target_asterisk_non_options_01",
     },
-    "chunks in HTTP/1.0 are read; RFC 9112 (6.1) distrusts them": {"chunked_05"},
 }  # fmt: skip
 
 # Left out, because they are about an option of gunicorn: the option, and the cases.

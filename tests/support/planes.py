@@ -107,7 +107,7 @@ class Plane:
     ) -> None:
         """Tell, as the supervisor would, that the worker which had a frame has died."""
         self.casualties.announce(
-            {"call": frame.sent_ns, "cause": cause, "blames_request": blames_request}
+            {"calls": [frame.sent_ns], "cause": cause, "blames_request": blames_request}
         )
 
     def know(self, *routes: Route, **fields: Any) -> None:

@@ -28,6 +28,19 @@ def role(gateway: RunningGateway, name: str) -> list[psutil.Process]:
     return [process for _, _, process in sorted(found, key=lambda row: row[:2])]
 
 
+def masters(gateway: RunningGateway, name: str) -> list[psutil.Process]:
+    """Return the masters of a role: what a dead one leaves is adopted, and has no children."""
+    return [process for process in role(gateway, name) if is_running(process) and forks(process)]
+
+
+def forks(process: psutil.Process) -> bool:
+    """Say whether a process has children."""
+    try:
+        return bool(process.children())
+    except psutil.Error:
+        return False
+
+
 def is_running(process: psutil.Process) -> bool:
     """Say whether a process still runs; a zombie does not."""
     try:

@@ -15,6 +15,7 @@ from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, WorkerState
+from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.wire.frames import ReplyHeader, decode_reply_header, encode_request
@@ -64,8 +65,9 @@ class Desk:
         self.slot.set_state(WorkerState.IDLE, monotonic_ns())
         self.worker = ChosenWorker(context=WorkerContext(signature="demo", worker_id=3))
         self.responder = Responder(
-            self.worker, SPEC, self.slot, EventLog(self.said.append, "debug")
-        )
+            self.worker, SPEC, self.slot, EventLog(self.said.append, "debug"),
+            EndpointCaller("demo", "", 30.0),
+        )  # fmt: skip
 
     def serve(
         self, body: bytes, *, timeout_s: float = 30.0, stays: bool = True, ends: bool = False

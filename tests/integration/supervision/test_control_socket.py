@@ -229,7 +229,7 @@ class Linked:
 
     def __init__(self, desk: Desk) -> None:
         self.tables: list[RoutingTable] = []
-        self.deaths: list[tuple[int, DeathNotice]] = []
+        self.deaths: list[tuple[list[int], DeathNotice]] = []
         self.link = SupervisorLink(str(desk.path), desk.log)
         self.task = asyncio.create_task(
             self.link.run(
@@ -255,12 +255,12 @@ def test_subscriber_is_told_the_table_at_once_and_every_change(tmp_path: Path) -
         await until(lambda: linked.tables)
         assert [TABLE] == linked.tables
         desk.control.push({"push": "table", "table": RoutingTable().to_message()})
-        death = {"push": "worker_exit", "call": 7, "cause": "signal 9", "blames_request": False}
+        death = {"push": "worker_exit", "calls": [7], "cause": "signal 9", "blames_request": False}
         desk.control.push(death)
         desk.control.push({"push": "something of a later version"})
         await until(lambda: linked.deaths)
         assert [TABLE, RoutingTable()] == linked.tables
-        assert [(7, DeathNotice("signal 9"))] == linked.deaths
+        assert [([7], DeathNotice("signal 9"))] == linked.deaths
         await linked.end()
 
     at_the_desk(tmp_path, scenario)

@@ -45,6 +45,11 @@ def problems_of(config: dict[str, Any]) -> list[str]:
         ("IDEMPOTENT", ["no", 0, 1], TRUE_OR_FALSE),
         ("MAX_REQUESTS", [0, -5, "many", 1.5], "an integer of at least 1"),
         ("MAX_MEMORY_MB", [15, 0, "1 GB", 99.5], "an integer of at least 16"),
+        ("MAX_MEMORY_HARD_MB", [15, 0, "1 GB", 99.5], "an integer of at least 16"),
+        ("BATCH_SIZE", [0, 257, 1.5, "8"], "an integer from 1 to 256"),
+        ("BATCH_WAIT_MS", [-1, 10001, "5"], "a number of milliseconds from 0 to 10000"),
+        ("QUARANTINE_WINDOW", [-1, 86401, "1 h"], "a number of seconds from 0 to 86400"),
+        ("WARMUP", [{}, "x", 5], "a list of inputs (objects)"),
         ("ENV", ["A=1", ["A"], None, 5], "an object whose values are texts"),
     ],
 )  # fmt: skip
@@ -75,6 +80,11 @@ def test_endpoint_key_outside_its_limits_is_refused_in_full_words(
         ("IDEMPOTENT", [True, False]),
         ("MAX_REQUESTS", [1, 10**9]),
         ("MAX_MEMORY_MB", [16, 10**6]),
+        ("MAX_MEMORY_HARD_MB", [16, 10**6]),
+        ("BATCH_SIZE", [1, 256]),
+        ("BATCH_WAIT_MS", [0, 0.5, 10000]),
+        ("QUARANTINE_WINDOW", [0, 86400]),
+        ("WARMUP", [[], [{"TEXT": "x"}]]),
         ("ENV", [{}, {"OMP_NUM_THREADS": "2"}]),
     ],
 )

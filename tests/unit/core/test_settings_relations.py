@@ -181,17 +181,6 @@ def test_environment_that_no_process_can_have_is_refused(environment: dict[str, 
     assert problem.startswith("CONFIG_ENDPOINTS.demo.ENV")
 
 
-@pytest.mark.parametrize(
-    ("key", "harmless", "refused"),
-    [("BATCH_SIZE", 1, 8), ("BATCH_WAIT_MS", 0, 5)],
-)
-def test_key_that_would_be_ignored_is_refused(key: str, harmless: Any, refused: Any) -> None:
-    """Nobody should believe that a key works which nobody looks at."""
-    validate({"CONFIG_ENDPOINTS": {"demo": {key: harmless}}})
-    (problem,) = problems_of({"CONFIG_ENDPOINTS": {"demo": {key: refused}}})
-    assert problem.startswith(f"CONFIG_ENDPOINTS.demo.{key}: this release supports ")
-
-
 def test_more_endpoints_than_there_is_room_for_are_refused() -> None:
     """Each has a place in shared memory; the last that fits is served."""
     endpoints: dict[str, Any] = {f"e{number}": {} for number in range(MAX_ENDPOINTS)}

@@ -18,7 +18,7 @@ def settings() -> GatewaySettings:
 
 
 def test_configuration_runs_these_servers(settings: GatewaySettings) -> None:
-    """Out of the box the demonstrations, the models and the support process run."""
+    """Out of the box the demonstrations, the light models and the support process run."""
     enabled = [name for name, s in settings.CONFIG_ENDPOINTS.items() if not s.DISABLED]
     assert [
         "dummy_model_demo1",
@@ -31,6 +31,12 @@ def test_configuration_runs_these_servers(settings: GatewaySettings) -> None:
         "get_conf",
         "basic_quiz_model",
         "digits",
+        "keywords",
+        "summarization",
+        "entity_fishing",
+        "lsh",
+        "langid",
+        "file_type",
         "support_process",
     ] == enabled
     assert settings.CONFIG_ENDPOINTS["support_process"].is_support_process

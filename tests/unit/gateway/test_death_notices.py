@@ -85,19 +85,19 @@ def test_number_of_kept_notices_is_bounded() -> None:
     """The deaths under other gateway processes' calls are never asked about."""
 
     def scenario(deaths: DeathNotices, told: Told) -> None:
-        for call in range(1000):
+        for call in range(2000):
             deaths.announce(call, KILLED)
-        for call in range(1000):
+        for call in range(2000):
             deaths.when_known(call, told.append)
 
     # The others are told `None`, sooner or later.
-    assert 256 == len([notice for notice in on_a_loop(scenario) if notice is not None])
+    assert 1024 == len([notice for notice in on_a_loop(scenario) if notice is not None])
 
 
 def test_push_without_a_field_is_no_notice() -> None:
     """The link takes a push that makes no sense for a broken line."""
-    push = {"call": 7, "cause": "signal 11 (SIGSEGV)", "blames_request": True}
-    assert (7, SEGFAULT) == notice_of(push)
+    push = {"calls": [7, 8], "cause": "signal 11 (SIGSEGV)", "blames_request": True}
+    assert ([7, 8], SEGFAULT) == notice_of(push)
     for name in push:
         with pytest.raises(KeyError, match=name):
             notice_of({key: value for key, value in push.items() if key != name})

@@ -36,9 +36,12 @@ def test_signature_of_any_object_is_what_the_worker_will_read(
 @settings(deadline=None, max_examples=200, database=None)
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_clients_error(body: bytes) -> None:
-    """Nothing that arrives raises anything else."""
-    with pytest.raises((BadJson, MissingSignature)):
-        signature_of(body)
+    """Nothing that arrives raises anything else; now and then it is a request."""
+    try:
+        signature = signature_of(body)
+    except (BadJson, MissingSignature):
+        return
+    assert json.loads(body)["SIGNATURE"] == signature
 
 
 @pytest.mark.parametrize(

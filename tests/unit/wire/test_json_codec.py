@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -271,3 +272,23 @@ def test_value_that_holds_itself_is_refused() -> None:
     cycle.append(cycle)
     with pytest.raises(TypeError, match="nested deeper than 200 levels"):
         encode(cycle)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize(("levels", "is_read"), [(199, True), (200, False), (300, False)])
+def test_what_is_read_can_be_written(
+    kind: Callable[[bytes], bytes | bytearray | memoryview], levels: int, is_read: bool
+) -> None:
+    """With a few levels more, which an endpoint may put around it."""
+    body = kind(b'{"v":' + b"[" * levels + b"]" * levels + b"}")
+    if is_read:
+        assert encode({"data": [[decode_object(body)]]})
+    else:
+        with pytest.raises(BadJson, match="deeper than 200"):
+            decode_object(body)
+
+
+def test_many_brackets_are_not_deep() -> None:
+    """A list of a thousand objects is two levels of nesting."""
+    body = encode({"v": [{} for _ in range(1000)]})
+    assert 1000 == len(decode_object(body)["v"])

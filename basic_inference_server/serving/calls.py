@@ -1,0 +1,197 @@
+"""Calls from one endpoint to others: straight to their servers' sockets, all at the same time.
+
+Deadline and request id go along. Who calls whom is known to the supervisor, which refuses a call
+that would close a circle: workers that wait for each other could otherwise all be busy waiting.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
+from basic_inference_server.core.errors import DeadlineExceeded
+from basic_inference_server.core.topology import WAITING_STATES, Route, ServerState
+from basic_inference_server.wire.frames import (
+    JSON_TYPE,
+    FrameError,
+    ReplyHeader,
+    RequestFrame,
+    decode_reply_header,
+    encode_request,
+)
+from basic_inference_server.wire.json_codec import decode_object, encode
+from basic_inference_server.wire.messages import (
+    MAX_MESSAGE,
+    MessageError,
+    decode_message,
+    encode_message,
+)
+from basic_inference_server.worker.call_error import CallError
+
+READ_CHUNK = 65536
+ASK_TIMEOUT_S = 5.0
+KEEP_ROUTE_NS = NS_PER_S
+MS_PER_NS = 1e-6
+
+
+class EndpointCaller:
+    """Calls other endpoints for the request that its worker executes."""
+
+    def __init__(self, signature: str, control_path: str, timeout_s: float) -> None:
+        self.frame: RequestFrame | None = None
+        self._signature = signature
+        self._control_path = control_path
+        self._timeout_ns = int(timeout_s * NS_PER_S)
+        self._routes: dict[str, tuple[Route, int]] = {}
+
+    def call(self, requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
+        """Return for each request the answer, or the `CallError` that came instead."""
+        frame = self.frame
+        now_ns = monotonic_ns()
+        deadline_ns = frame.deadline_ns if frame else now_ns + self._timeout_ns
+        depth = frame.depth + 1 if frame else 1
+        request_id = frame.request_id if frame else "load"
+        outcomes: list[Any] = [None] * len(requests)
+        waiting: dict[int, _Call] = {}
+        try:
+            for place, (signature, inputs) in enumerate(requests):
+                try:
+                    call = _Call(self._route(signature), place)
+                    call.send(request_id, inputs, deadline_ns, depth)
+                except CallError as error:
+                    outcomes[place] = error
+                else:
+                    waiting[call.sock.fileno()] = call
+            self._collect(waiting, outcomes, deadline_ns)
+        finally:
+            for call in waiting.values():
+                call.sock.close()
+        return outcomes
+
+    @staticmethod
+    def _collect(waiting: dict[int, _Call], outcomes: list[Any], deadline_ns: int) -> None:
+        poller = select.poll()
+        for fd in waiting:
+            poller.register(fd, select.POLLIN)
+        while waiting:
+            left_ms = (deadline_ns - monotonic_ns()) * MS_PER_NS
+            ready = poller.poll(max(0.0, left_ms)) if left_ms > 0 else []
+            if not ready:
+                for call in waiting.values():
+                    outcomes[call.place] = call.error(504, DeadlineExceeded.code, "no answer yet")
+                return
+            for fd, _ in ready:
+                outcome = waiting[fd].receive()
+                if outcome is not None:
+                    call = waiting.pop(fd)
+                    outcomes[call.place] = outcome
+                    poller.unregister(fd)
+                    call.sock.close()
+
+    def _route(self, signature: str) -> Route:
+        """Return how to reach an endpoint, as the supervisor said not long ago.
+
+        Raises:
+            CallError: there is none, it does not serve, or calling it would close a circle.
+        """
+        known = self._routes.get(signature)
+        now_ns = monotonic_ns()
+        if known is None or now_ns - known[1] > KEEP_ROUTE_NS:
+            try:
+                known = self._ask(signature), now_ns
+            except (OSError, MessageError) as error:
+                if known is None:  # the supervisor is stuck: go on with what was true
+                    raise CallError(signature, 503, "not_ready", str(error)) from error
+            self._routes[signature] = known
+        route = known[0]
+        if not route.ready_workers and route.state not in WAITING_STATES:
+            raise CallError(signature, 503, "not_ready", f"it is {route.state.value}")
+        return route
+
+    def _ask(self, signature: str) -> Route:
+        question = {"command": "call_route", "caller": self._signature, "signature": signature}
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ASK_TIMEOUT_S)
+            connection.connect(self._control_path)
+            connection.sendall(encode_message(question))
+            received = bytearray()
+            while not received.endswith(b"\n"):
+                chunk = connection.recv(READ_CHUNK)
+                if not chunk or len(received) > MAX_MESSAGE:
+                    raise MessageError("the supervisor does not answer")
+                received += chunk
+        reply = decode_message(received)
+        if "error" in reply:
+            problem = reply["error"]
+            raise CallError(signature, problem["status"], problem["code"], problem["message"])
+        fields = reply["result"]
+        return Route(**{**fields, "state": ServerState(fields["state"])})
+
+
+class _Call:
+    """One request on its way to another endpoint."""
+
+    def __init__(self, route: Route, place: int) -> None:
+        self.place = place
+        self._route = route
+        self._received = bytearray()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def error(self, status: int, code: str, message: str) -> CallError:
+        return CallError(self._route.signature, status, code, message)
+
+    def send(self, request_id: str, inputs: dict[str, Any], deadline_ns: int, depth: int) -> None:
+        now_ns = monotonic_ns()
+        deadline_ns = min(deadline_ns, now_ns + int(self._route.timeout_s * NS_PER_S))
+        try:
+            body = encode({"SIGNATURE": self._route.signature, **inputs})
+        except TypeError as error:
+            self.sock.close()
+            raise self.error(422, "bad_input", f"the inputs cannot be sent: {error}") from error
+        head = encode_request(
+            request_id.encode(), JSON_TYPE.encode(), len(body), deadline_ns, now_ns, depth
+        )
+        try:
+            self.sock.setblocking(False)
+            self.sock.connect(self._route.socket_path)
+            self.sock.settimeout(max(0.001, (deadline_ns - now_ns) / NS_PER_S))
+            self.sock.sendall(head + body)
+            self.sock.setblocking(False)
+        except OSError as error:
+            self.sock.close()
+            raise self._send_error(error) from error
+
+    def _send_error(self, error: OSError) -> CallError:
+        if isinstance(error, BlockingIOError):
+            return self.error(503, "overloaded", "its queue is full")
+        if isinstance(error, TimeoutError):
+            return self.error(504, DeadlineExceeded.code, "it did not take the request")
+        return self.error(503, "not_ready", str(error))
+
+    def receive(self) -> Any:
+        """Read what is there; return the answer or error once it is whole, else `None`."""
+        try:
+            chunk = self.sock.recv(READ_CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return self.error(502, "worker_died", str(error))
+        if not chunk:
+            return self.error(502, "worker_died", "its worker died")
+        self._received += chunk
+        try:
+            header = decode_reply_header(self._received)
+        except FrameError as error:
+            return self.error(502, "worker_died", str(error))
+        if header is None or len(self._received) < header.body_at + header.body_length:
+            return None
+        return self._outcome(header)
+
+    def _outcome(self, header: ReplyHeader) -> Any:
+        answer = decode_object(memoryview(self._received)[header.body_at :])
+        if header.status < 400:
+            return answer
+        return self.error(header.status, str(answer.get("code")), str(answer.get("ERROR")))

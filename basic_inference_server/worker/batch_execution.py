@@ -1,0 +1,141 @@
+"""Runs several requests through a loaded worker together: `_predict_batch`.
+
+What is an item's own stays its own: its inputs are checked alone, its answer is made alone, its
+error is its own. A batch that raises is run again item by item, so that one bad item fails alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from basic_inference_server.core.clock import monotonic_ns
+from basic_inference_server.core.errors import EndpointError, ServiceError
+from basic_inference_server.worker.execution import Executor, PhaseTimes, describe
+
+
+@dataclass
+class Item:
+    """One request of a batch; has a result or an error in the end."""
+
+    inputs: dict[str, Any]
+    request_id: str
+    times: PhaseTimes = field(default_factory=PhaseTimes)
+    call_id: int = 0
+    prepared: Any = None
+    result: Any = None
+    error: ServiceError | None = None
+
+
+class BatchExecutor:
+    """Executes batches for one worker.
+
+    Args:
+        executor: what runs the hooks of a single request.
+        on_failed_batch: told of an exception that a batch of several has raised.
+    """
+
+    def __init__(
+        self, executor: Executor, on_failed_batch: Callable[[BaseException], None]
+    ) -> None:
+        self._executor = executor
+        self._worker = executor.worker
+        self._on_failed_batch = on_failed_batch
+
+    def execute(self, items: Sequence[Item]) -> None:
+        """Give each item its result or its error."""
+        for item in items:
+            self.prepare(item)
+        self.predict(items)
+        for item in items:
+            self.finish(item)
+
+    def prepare(self, item: Item) -> None:
+        """Check and prepare one item's inputs; may be done while others are still on their way."""
+        self._alone(item, self._prepare)
+
+    def predict(self, items: Sequence[Item]) -> None:
+        """Predict for all items whose inputs were good."""
+        started_ns = monotonic_ns()
+        good = [item for item in items if item.error is None]
+        self._predict(good)
+        predict_us = (monotonic_ns() - started_ns) // 1000
+        for item in good:
+            item.times.predict_us = predict_us
+
+    def finish(self, item: Item) -> None:
+        """Make one item's answer of its prediction, if there is one."""
+        if item.error is None:
+            self._alone(item, self._finish)
+
+    def _alone(self, item: Item, step: Callable[[Item], None]) -> None:
+        """Run one item's own step, under its own id; what it raises is its own error."""
+        with self._executor.request(item.request_id, item.call_id):
+            try:
+                step(item)
+            except ServiceError as error:
+                item.error = error
+            except BaseException as error:  # noqa: BLE001 - endpoint code may even raise SystemExit
+                item.error = self._failure(error)
+                item.error.__cause__ = error
+
+    def _prepare(self, item: Item) -> None:
+        self._worker.call_id += 1
+        item.call_id = self._worker.call_id
+        item.prepared = self._executor.pre_process(item.inputs, item.times)
+
+    def _finish(self, item: Item) -> None:
+        item.result = self._executor.post_process(item.inputs, item.result, item.times)
+
+    def _failure(self, error: BaseException) -> EndpointError:
+        return EndpointError(f"{self._worker.signature} failed: {describe(error)}")
+
+    def _predict(self, items: Sequence[Item]) -> None:
+        if not items:
+            return
+        results, error = self._predict_together(items)
+        if error is None:
+            self._share_out(items, results)
+        elif len(items) == 1:
+            items[0].error = self._failure(error)
+            items[0].error.__cause__ = error
+        else:
+            self._on_failed_batch(error)
+            for item in items:
+                self._predict([item])
+
+    def _predict_together(self, items: Sequence[Item]) -> tuple[Any, BaseException | None]:
+        try:
+            prepared = [item.prepared for item in items]
+            return self._worker._predict_batch(prepared), None  # noqa: SLF001
+        except BaseException as error:  # noqa: BLE001 - the same
+            return None, error
+
+    def _share_out(self, items: Sequence[Item], results: Any) -> None:
+        signature = self._worker.signature
+        try:
+            shares = list(results)
+        except TypeError:
+            shares = []
+        if len(shares) != len(items) or isinstance(results, (str, bytes, dict)):
+            error = EndpointError(
+                f"{signature}: _predict_batch has to return a list of {len(items)} results, one "
+                f"for each input, and returned {_shown(results)}."
+            )
+            for item in items:
+                item.error = error
+            return
+        for item, share in zip(items, shares, strict=True):
+            if isinstance(share, BaseException):
+                item.error = self._failure(share)
+                item.error.__cause__ = share
+            else:
+                item.result = share
+
+
+def _shown(results: Any) -> str:
+    try:
+        return f"{type(results).__name__} of {len(results)}"
+    except TypeError:
+        return type(results).__name__

@@ -1,0 +1,1 @@
+"""The scoreboard: the same faults against this gateway and its peers."""
