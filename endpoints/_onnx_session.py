@@ -1,4 +1,4 @@
-"""Opens an ONNX model on one thread. Not an endpoint: the server skips files with an underscore."""
+"""Opens an ONNX model on one thread. Not an endpoint: its name begins with an underscore."""
 
 from __future__ import annotations
 

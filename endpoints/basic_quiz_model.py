@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from basic_inference_server import FlaskWorker
+from endpoints._bilingual import Meaning, Vocabulary
+from endpoints._choosing import MAX_CHOICES, Question, read_question, understood
 from endpoints._onnx_session import open_session
-from endpoints.words.bilingual import Meaning, Vocabulary
-from endpoints.words.choosing import MAX_CHOICES, Question, read_question, understood
-from endpoints.words.inputs import (
+from endpoints._romanian import SHIPPED_LEXICON, read_lexicon
+from endpoints._word_inputs import (
     LANGUAGE_RULE,
     ROMANIAN,
     checked_language,
@@ -17,8 +18,7 @@ from endpoints.words.inputs import (
     required,
     texts_of,
 )
-from endpoints.words.romanian import SHIPPED_LEXICON, read_lexicon
-from endpoints.words.vectors import DATA_FOLDER, SHIPPED_VECTORS, read_words
+from endpoints._word_vectors import DATA_FOLDER, SHIPPED_VECTORS, read_words
 
 if TYPE_CHECKING:
     import numpy as np

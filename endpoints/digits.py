@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from basic_inference_server import FlaskWorker
 from endpoints._onnx_session import open_session
-from endpoints.words.vectors import DATA_FOLDER
+from endpoints._word_vectors import DATA_FOLDER
 
 if TYPE_CHECKING:
     import numpy as np

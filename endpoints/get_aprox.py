@@ -8,7 +8,8 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basic_inference_server import FlaskWorker
-from endpoints.words.inputs import (
+from endpoints._romanian import SHIPPED_LEXICON, plain, read_lexicon, without_diacritics
+from endpoints._word_inputs import (
     ENGLISH,
     LANGUAGE_RULE,
     LANGUAGES,
@@ -18,8 +19,7 @@ from endpoints.words.inputs import (
     topn_of,
     word_of,
 )
-from endpoints.words.romanian import SHIPPED_LEXICON, plain, read_lexicon, without_diacritics
-from endpoints.words.vectors import DATA_FOLDER, SHIPPED_VECTORS, read_words
+from endpoints._word_vectors import DATA_FOLDER, SHIPPED_VECTORS, read_words
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from basic_inference_server import FlaskWorker
-from endpoints.words.choosing import Choice, Question, read_chooser, read_question
-from endpoints.words.inputs import LANGUAGE_RULE, ROMANIAN, checked_language
-from endpoints.words.romanian import SHIPPED_LEXICON
-from endpoints.words.vectors import DATA_FOLDER, SHIPPED_VECTORS
+from endpoints._choosing import Choice, Question, read_chooser, read_question
+from endpoints._romanian import SHIPPED_LEXICON
+from endpoints._word_inputs import LANGUAGE_RULE, ROMANIAN, checked_language
+from endpoints._word_vectors import DATA_FOLDER, SHIPPED_VECTORS
 
 _CONFIG: dict[str, Any] = {
     "IDEMPOTENT": True,

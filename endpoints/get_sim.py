@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from basic_inference_server import FlaskWorker
-from endpoints.words.bilingual import romanian_vectors
-from endpoints.words.inputs import (
+from endpoints._bilingual import romanian_vectors
+from endpoints._romanian import SHIPPED_LEXICON, Lexicon, read_lexicon
+from endpoints._word_inputs import (
     ENGLISH,
     LANGUAGE_RULE,
     ROMANIAN,
@@ -15,8 +16,7 @@ from endpoints.words.inputs import (
     topn_of,
     word_of,
 )
-from endpoints.words.romanian import SHIPPED_LEXICON, Lexicon, read_lexicon
-from endpoints.words.vectors import DATA_FOLDER, SHIPPED_VECTORS, WordVectors, read_vectors
+from endpoints._word_vectors import DATA_FOLDER, SHIPPED_VECTORS, WordVectors, read_vectors
 
 _CONFIG: dict[str, Any] = {
     "IDEMPOTENT": True,

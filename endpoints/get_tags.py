@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from basic_inference_server import FlaskWorker
-from endpoints.words.bilingual import Meaning, Vocabulary
-from endpoints.words.inputs import (
+from endpoints._bilingual import Meaning, Vocabulary
+from endpoints._romanian import SHIPPED_LEXICON, read_lexicon
+from endpoints._word_inputs import (
     LANGUAGE_RULE,
     MAX_TOPN,
     ROMANIAN,
@@ -17,14 +18,13 @@ from endpoints.words.inputs import (
     texts_of,
     topn_of,
 )
-from endpoints.words.romanian import SHIPPED_LEXICON, read_lexicon
-from endpoints.words.vectors import DATA_FOLDER, SHIPPED_VECTORS, read_vectors
+from endpoints._word_vectors import DATA_FOLDER, SHIPPED_VECTORS, read_vectors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from endpoints.words.vectors import WordVectors
+    from endpoints._word_vectors import WordVectors
 
 _CONFIG: dict[str, Any] = {
     "IDEMPOTENT": True,

@@ -16,6 +16,7 @@ import pytest
 from basic_inference_server import FlaskWorker
 from basic_inference_server.testing import WorkerHarness, run_worker
 from basic_inference_server.worker.load_error import EndpointLoadError
+from endpoints._word_vectors import DATA_FOLDER, WordVectors, read_vectors
 from endpoints.basic_quiz_model import BasicQuizModelWorker
 from endpoints.digits import DigitsWorker
 from endpoints.dummy_model_demo1 import DummyModelDemo1Worker
@@ -26,7 +27,6 @@ from endpoints.get_qa import GetQaWorker
 from endpoints.get_sim import GetSimWorker
 from endpoints.get_tags import GetTagsWorker
 from endpoints.sentiment import SentimentWorker
-from endpoints.words.vectors import DATA_FOLDER, WordVectors, read_vectors
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference" / "endpoints"
 WORKERS: dict[str, type[FlaskWorker]] = {

@@ -1,13 +1,13 @@
-"""Unit tests of endpoints/words/bilingual.py: from texts to rows, with a small vocabulary."""
+"""Unit tests of endpoints/_bilingual.py: from texts to rows, with a small vocabulary."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from endpoints.words.bilingual import Vocabulary, romanian_vectors, tokens
-from endpoints.words.romanian import Lexicon
-from endpoints.words.vectors import WordVectors
+from endpoints._bilingual import Vocabulary, romanian_vectors, tokens
+from endpoints._romanian import Lexicon
+from endpoints._word_vectors import WordVectors
 
 ENGLISH_WORDS = ["cat", "sea", "big", "hamlet", "are", "the", "dog"]
 LEXICON = Lexicon({"pisică": ["cat"], "mare": ["sea", "big"], "sec": ["dry"], "câine": ["dog"]})

@@ -1,4 +1,4 @@
-"""Unit tests of endpoints/words/choosing.py, and of get_conf and the quiz on top of it."""
+"""Unit tests of endpoints/_choosing.py, and of get_conf and the quiz on top of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from endpoints._bilingual import Meaning, Vocabulary
+from endpoints._choosing import MAX_CHOICES, Chooser, Question, read_question
+from endpoints._romanian import Lexicon
 from endpoints.basic_quiz_model import MAX_WORDS_AT_ONCE, groups, padded
 from endpoints.get_conf import asked_choice, known_share, unknown_words
-from endpoints.words.bilingual import Meaning, Vocabulary
-from endpoints.words.choosing import MAX_CHOICES, Chooser, Question, read_question
-from endpoints.words.romanian import Lexicon
 
 WORDS = ["east", "north", "west", "up"]
 ROWS = np.array([[2, 0], [0, 3], [-1, 0], [1, 1]], dtype=np.float32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from endpoints._romanian import Lexicon
+from endpoints._word_vectors import WordVectors
 from endpoints.get_sim import Tables
-from endpoints.words.romanian import Lexicon
-from endpoints.words.vectors import WordVectors
 
 ENGLISH_WORDS = ["sea", "big", "mare", "horse", "cat", "romania"]
 LEXICON = {

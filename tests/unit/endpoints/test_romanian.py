@@ -1,4 +1,4 @@
-"""Unit tests of endpoints/words/romanian.py: how a Romanian word is found in the lexicon."""
+"""Unit tests of endpoints/_romanian.py: how a Romanian word is found in the lexicon."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.words.romanian import (
+from endpoints._romanian import (
     SHIPPED_LEXICON,
     Lexicon,
     dictionary_forms,
@@ -16,7 +16,7 @@ from endpoints.words.romanian import (
     read_lexicon,
     without_diacritics,
 )
-from endpoints.words.vectors import DATA_FOLDER, SHIPPED_VECTORS, read_words
+from endpoints._word_vectors import DATA_FOLDER, SHIPPED_VECTORS, read_words
 
 
 @pytest.fixture(scope="module")

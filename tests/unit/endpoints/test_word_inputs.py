@@ -1,4 +1,4 @@
-"""Unit tests of endpoints/words/inputs.py: what a request may hold, and what is said otherwise."""
+"""Unit tests of endpoints/_word_inputs.py: what a request may hold, and what is said otherwise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from endpoints.words.inputs import MAX_WORD_CHARS, language_of, text_of, texts_of, topn_of, word_of
+from endpoints._word_inputs import MAX_WORD_CHARS, language_of, text_of, texts_of, topn_of, word_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Unit tests of endpoints/words/vectors.py: the search, and the shipped file."""
+"""Unit tests of endpoints/_word_vectors.py: the search, and the shipped file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endpoints.words.vectors import DATA_FOLDER, WordVectors
+from endpoints._word_vectors import DATA_FOLDER, WordVectors
 
 # Directions at 0, 10, 90 and 180 degrees, of different lengths, and a word without a direction.
 WORDS = ["east", "nearly", "north", "west", "nowhere"]

@@ -1,7 +1,7 @@
 """Words without a meaning of their own, in English and in Romanian.
 
 Spelled without diacritics, and with the parts of I'm or într-o each by itself, as
-`bilingual.tokens` cuts words.
+`tokens` in `_bilingual.py` cuts words.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
+DATA_FOLDER = Path(__file__).resolve().parent / "data"
 SHIPPED_VECTORS = "glove20k_i8.npz"
 # The matrix product that finds candidates rounds differently for one word and for many at once;
 # with this many to spare the exact scores alone decide which words are answered.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from endpoints.words.bilingual import Meaning, Vocabulary
-from endpoints.words.inputs import language_of, required, text_of, texts_of
-from endpoints.words.romanian import read_lexicon
-from endpoints.words.vectors import read_npz
+from endpoints._bilingual import Meaning, Vocabulary
+from endpoints._romanian import read_lexicon
+from endpoints._word_inputs import language_of, required, text_of, texts_of
+from endpoints._word_vectors import read_npz
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from endpoints.words.inputs import ENGLISH, ROMANIAN
-from endpoints.words.romanian import Lexicon, without_diacritics
-from endpoints.words.stop_words import ENGLISH_STOP_WORDS, ROMANIAN_STOP_WORDS
-from endpoints.words.vectors import WordVectors
+from endpoints._romanian import Lexicon, without_diacritics
+from endpoints._stop_words import ENGLISH_STOP_WORDS, ROMANIAN_STOP_WORDS
+from endpoints._word_inputs import ENGLISH, ROMANIAN
+from endpoints._word_vectors import WordVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
