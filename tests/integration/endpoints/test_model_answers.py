@@ -16,9 +16,16 @@ import pytest
 from basic_inference_server import FlaskWorker
 from basic_inference_server.testing import WorkerHarness, run_worker
 from basic_inference_server.worker.load_error import EndpointLoadError
+from endpoints._word_vectors import DATA_FOLDER, WordVectors, read_vectors
+from endpoints.basic_quiz_model import BasicQuizModelWorker
+from endpoints.digits import DigitsWorker
 from endpoints.dummy_model_demo1 import DummyModelDemo1Worker
 from endpoints.dummy_model_demo2 import DummyModelDemo2Worker
-from endpoints.get_sim import DATA_FOLDER, GetSimWorker, WordVectors, read_vectors
+from endpoints.get_aprox import GetAproxWorker
+from endpoints.get_conf import GetConfWorker
+from endpoints.get_qa import GetQaWorker
+from endpoints.get_sim import GetSimWorker
+from endpoints.get_tags import GetTagsWorker
 from endpoints.sentiment import SentimentWorker
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference" / "endpoints"
@@ -27,6 +34,12 @@ WORKERS: dict[str, type[FlaskWorker]] = {
     "dummy_model_demo2": DummyModelDemo2Worker,
     "sentiment": SentimentWorker,
     "get_sim": GetSimWorker,
+    "get_tags": GetTagsWorker,
+    "get_qa": GetQaWorker,
+    "get_aprox": GetAproxWorker,
+    "get_conf": GetConfWorker,
+    "basic_quiz_model": BasicQuizModelWorker,
+    "digits": DigitsWorker,
 }
 # A request in a shell block, and the answer in the next JSON block.
 EXAMPLE = re.compile(r"-d '(?P<request>\{.*?\})'\n```.*?```json\n(?P<answer>.*?)```", re.DOTALL)
