@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Handle = Callable[[Exchange, str | None], None]
 
-STARTS_PER_TURN = 16
+STARTS_PER_TURN = 32
 LONGEST_PEEK = 65536
 
 
@@ -32,17 +32,24 @@ class Turnstile:
     def __init__(self, loop: asyncio.AbstractEventLoop, handle: Handle) -> None:
         self._loop = loop
         self._handle = handle
-        self._left = STARTS_PER_TURN
+        self._turn_s = -1.0
+        self._left = 0
         self._waiting: OrderedDict[str, deque[tuple[Exchange, str | None]]] = OrderedDict()
 
     def enter(self, exchange: Exchange, bound_signature: str | None) -> None:
         """Handle the request now, or in its turn."""
-        if self._left:
-            if self._left == STARTS_PER_TURN:
-                self._loop.call_soon(self._next_turn)
+        # The loop reads its clock once a turn, to the millisecond: asking it is cheaper than a
+        # callback at the end of every turn, and quick turns of one millisecond count as one.
+        now_s = self._loop.time()
+        if now_s != self._turn_s:
+            self._turn_s = now_s
+            self._left = STARTS_PER_TURN
+        if self._left and not self._waiting:
             self._left -= 1
             self._handle(exchange, bound_signature)
             return
+        if not self._waiting:
+            self._loop.call_soon(self._next_turn)
         key = bound_signature or _endpoint_of(exchange)
         self._waiting.setdefault(key, deque()).append((exchange, bound_signature))
 
@@ -59,8 +66,7 @@ class Turnstile:
             if exchange.connection.awaits(exchange):
                 starts += 1
                 self._handle(exchange, bound_signature)
-        self._left = STARTS_PER_TURN - starts
-        if starts:
+        if waiting:
             self._loop.call_soon(self._next_turn)
 
 

@@ -18,8 +18,12 @@ class TurnByTurn:
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], None]] = []
+        self.turns = 0
         self.handled: list[str] = []
         self.turnstile = Turnstile(cast("Any", self), self._handle)
+
+    def time(self) -> float:
+        return self.turns / 1000
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.calls.append(callback)
@@ -46,6 +50,7 @@ class TurnByTurn:
 
     def turn(self) -> list[str]:
         """Make the next turn; return what it has handled."""
+        self.turns += 1
         self.handled.clear()
         calls, self.calls = self.calls, []
         for call in calls:
@@ -64,9 +69,8 @@ def test_nothing_waits_below_the_limit(loop: TurnByTurn) -> None:
         for number in range(STARTS_PER_TURN):
             loop.enter(f"{turn}.{number}")
         assert STARTS_PER_TURN == len(loop.handled)
-        assert 1 == len(loop.calls)
+        assert [] == loop.calls, "a gateway that keeps up makes no turns of its own"
         assert [] == loop.turn()
-    assert [] == loop.calls, "an idle gateway makes no turns"
 
 
 def test_what_waits_is_taken_by_endpoint_in_rotation(loop: TurnByTurn) -> None:
