@@ -37,6 +37,7 @@ from basic_inference_server.prefork.arbiter import ignore_stray_signals
 BACKLOG = 2048
 HEARTBEAT_S = 1.0
 ACCEPT_WITHIN_S = 1.0
+SETTLE_S = 0.02
 OWN_DESCRIPTORS = 64
 
 
@@ -136,6 +137,8 @@ class HttpWorker(Worker):
         await _accept_what_has_connected(servers)
         for server in servers:
             server.close()
+        # What was accepted last is not among the connections before the loop has turned.
+        await asyncio.sleep(SETTLE_S)
         # Early enough to answer before the master loses its patience.
         graceful_s = self.spec.graceful_timeout_s
         deadline_s = monotonic_s() + max(graceful_s - 1.0, graceful_s / 2)

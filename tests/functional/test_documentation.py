@@ -90,7 +90,9 @@ def has_curl(page: Path) -> bool:
 PAGES = [
     page
     for page in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
-    if has_curl(page) and page.name != "deploy.md"  # that one installs services and containers
+    if has_curl(page)
+    and page.name != "deploy.md"  # that one installs services and containers
+    and page.parent.name != "endpoints"  # test_bundled.py asks what these pages show
 ]
 
 
@@ -110,6 +112,18 @@ class Player:
                 source = ROOT / name
                 copy = shutil.copytree if source.is_dir() else shutil.copy
                 copy(source, folder / name)
+            self._disable_what_is_not_shown()
+
+    def _disable_what_is_not_shown(self) -> None:
+        """Spare the start of the bundled endpoints that the page does not name."""
+        shown = " ".join(block.text for block in self.blocks)
+        path = self.folder / "config_gateway.txt"
+        configuration = json.loads(path.read_text(encoding="utf-8"))
+        for name, section in configuration["CONFIG_ENDPOINTS"].items():
+            # The first two are also shown by the ports that they have.
+            if not name.startswith("dummy_model") and not re.search(rf"\b{name}\b", shown):
+                section["DISABLED"] = True
+        path.write_text(json.dumps(configuration), encoding="utf-8")
 
     def play(self) -> None:
         """Play every block."""
