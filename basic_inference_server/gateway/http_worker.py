@@ -32,7 +32,7 @@ from basic_inference_server.gateway.supervisor_link import SupervisorLink
 from basic_inference_server.gateway.token_gate import TokenGate
 from basic_inference_server.gateway.turnstile import Turnstile
 from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
-from basic_inference_server.prefork.arbiter import ignore_stray_signals
+from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 
 BACKLOG = 2048
 HEARTBEAT_S = 1.0
@@ -59,6 +59,7 @@ class HttpWorker(Worker):
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         ignore_stray_signals()
+        take_held_signals()
 
     def run(self) -> None:
         """Serve until told to stop."""

@@ -18,6 +18,7 @@ from gunicorn.arbiter import Arbiter
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.prefork.gunicorn_log import GunicornLog
 
+HELD_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat files, unlinked at once
 
 
@@ -59,6 +60,18 @@ class PreforkArbiter(Arbiter):
         """Fork what is missing, at once: gunicorn's pauses only delay the start."""
         for _ in range(self.num_workers - len(self.WORKERS)):
             self.spawn_worker()
+
+    def spawn_worker(self) -> int:
+        """Fork one worker; a signal that comes before it has handlers waits for them.
+
+        It would be taken by the master's handlers, which the child has inherited, and be lost.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        try:
+            pid: int = super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+        return pid
 
     def reap_workers(self) -> None:
         """Collect ended workers."""
@@ -112,6 +125,11 @@ class PreforkArbiter(Arbiter):
         """SIGHUP: nothing; the supervisor starts a new generation instead."""
 
     handle_usr1 = handle_usr2 = handle_hup
+
+
+def take_held_signals() -> None:
+    """Let what has come since the fork arrive; called by a worker that has its handlers."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
 
 def ignore_stray_signals() -> None:

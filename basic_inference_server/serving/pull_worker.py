@@ -33,7 +33,7 @@ from basic_inference_server.core.logs import (
     route_library_logging,
 )
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
-from basic_inference_server.prefork.arbiter import ignore_stray_signals
+from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
@@ -90,9 +90,11 @@ class PullWorker(Worker):
         """Use gunicorn's handlers, but die of what shall end it: SIGABRT shows the stacks then."""
         super().init_signals()
         # gunicorn would raise SystemExit in the middle of the endpoint's code for the last two.
-        for number in (signal.SIGABRT, signal.SIGINT, signal.SIGQUIT):
+        # Whoever is asked to leave before it serves has nothing to finish and leaves at once.
+        for number in (signal.SIGABRT, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         ignore_stray_signals()
+        take_held_signals()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         offer_as_victim()
         faulthandler.enable(all_threads=True)
@@ -102,8 +104,6 @@ class PullWorker(Worker):
         sys.stdout = OutputRecorder(self.events, "stdout")
         sys.stderr = OutputRecorder(self.events, "stderr")
         route_library_logging(self.events)
-        # Whoever is asked to leave while it loads has nothing to finish and leaves at once.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.slot.set_state(WorkerState.LOADING, monotonic_ns())
         self.announcer.announce("loading", worker_id=self.worker_id, pid=os.getpid())
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
