@@ -60,6 +60,7 @@ def test_stacks_of_a_hung_worker_are_in_the_log(launch: Launch) -> None:
     eventually(lambda: "in spin" in gateway.output, what="the stack of `spin`")
 
 
+@pytest.mark.chaos  # it takes the 10 s of silence that are allowed
 def test_stopped_idle_worker_is_found(launch: Launch) -> None:
     """An idle worker that is stopped takes no request with it and is replaced."""
     gateway = launch({"misbehaving": {"NR_WORKERS": 2}}, FILES)
