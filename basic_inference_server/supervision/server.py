@@ -27,15 +27,12 @@ from basic_inference_server.supervision.endpoint_files import FileStamp
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.lifecycle import (
     RESTING_STATES,
-    Effect,
     Exited,
     LoadBegan,
     LoadFailed,
-    StartRequested,
-    StopRequested,
     WorkersChanged,
 )
-from basic_inference_server.supervision.lifecycle_keeper import LifecycleKeeper
+from basic_inference_server.supervision.lineage import Lineage
 from basic_inference_server.supervision.memory_watch import MemoryWatch
 from basic_inference_server.supervision.output_relay import OutputRelay
 from basic_inference_server.supervision.server_parts import (
@@ -49,7 +46,7 @@ from basic_inference_server.supervision.spawning import Spawner
 from basic_inference_server.supervision.worker_watch import WorkerWatch
 
 
-class Server:
+class Server(Lineage):
     """Starts, watches, replaces, scales and stops the generations of one endpoint's server."""
 
     def __init__(
@@ -66,37 +63,24 @@ class Server:
         self.signature = signature
         self.section = section
         self.place = place
-        self.log = log.bind(server=signature)
-        self.restarts = 0
         self.scoreboard = ServerScoreboard.create(f"server-{place.cell}")
         self.scoreboard.target_workers = section.NR_WORKERS
         self.relay = relay
-        self.current: Generation | None = None
-        self.replacement: Generation | None = None
-        self.replace_error: str | None = None
         self._section_before: EndpointSettings | None = None
         self.code = CodeWatch(lambda: options.stamp_of(self.section.SERVER_CLASS or signature))
-        self._retired: list[Generation] = []
-        self._generation_number = 0
         self._options = options
         self._spawner = spawner
         self._hooks = hooks
+        super().__init__(
+            log.bind(server=signature),
+            ServerState.DISABLED if section.DISABLED else ServerState.STOPPED,
+            lambda life, why: hooks.on_change(signature, life, why),
+            options.graceful_timeout_s,
+        )
         self._watch = WorkerWatch(self.scoreboard, section.LOAD_TIMEOUT, self.log)
         self._memory = MemoryWatch(section.MAX_MEMORY_HARD_MB)
         self.deaths = Deaths(self._watch, self._memory, options.out_of_memory, relay)
         self.endpoint: dict[str, Any] = {}
-        initial = ServerState.DISABLED if section.DISABLED else ServerState.STOPPED
-        self.keeper = LifecycleKeeper(
-            initial,
-            self.log,
-            self._carry_out,
-            lambda life, why: hooks.on_change(signature, life, why),
-        )
-
-    @property
-    def state(self) -> ServerState:
-        """The server's state."""
-        return self.keeper.state
 
     @property
     def target_workers(self) -> int:
@@ -108,31 +92,11 @@ class Server:
         """How many workers take requests now."""
         return len(self.current.ready_pids) if self.current else 0
 
-    @property
-    def generations(self) -> list[Generation]:
-        """All generations of which something may be left."""
-        return [*filter(None, [self.current, self.replacement]), *self._retired]
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether no process of it is left."""
-        return not self.generations
-
     def start(self, why: str) -> None:
         """Start it, unless it already runs."""
         if self.state in RESTING_STATES:
             self._hooks.on_new_code(self.signature)
-        self.keeper.feed(StartRequested(), why)
-
-    def stop(self, why: str) -> None:
-        """Let it finish what it does, then stop it."""
-        self._drop_replacement("the server was stopped")
-        self.keeper.feed(StopRequested(), why)
-
-    def kill(self) -> None:
-        """End all its processes at once."""
-        for generation in self.generations:
-            generation.kill()
+        super().start(why)
 
     def scale(self, count: int) -> None:
         """Set the number of workers; those that are too many finish their request first."""
@@ -161,6 +125,8 @@ class Server:
         elif self.state in SERVING_STATES:
             self._section_before = before
             self.replace(why)
+        elif self.state in {ServerState.FAILED, ServerState.BACKOFF}:
+            self.start(why)
 
     def _apply_limits(self) -> None:
         self.place.listener.listen(self.section.QUEUE_SIZE - 1)
@@ -175,13 +141,11 @@ class Server:
 
     def replace(self, why: str) -> None:
         """Start a new generation beside the current one; it takes over when it is ready."""
-        if self.state not in SERVING_STATES:
+        if self.state in SERVING_STATES:
+            super().replace(why)
+        else:
             self.replace_error = None
             self.start(why)
-        elif self.replacement is None:
-            self.log.info("replacing", why=why)
-            self.replace_error = None
-            self.replacement = self._spawn()
 
     def tick(self, now_s: float) -> None:
         """Do what is due: restart, kill the hung, collect the retired."""
@@ -189,12 +153,10 @@ class Server:
             self._watch.check(generation, now_s)
         if self._memory.is_due(now_s):
             self._check_memory(now_s)
-        for generation in list(self._retired):
-            if generation.reap(now_s, self.keeper.wake_waiters):
-                self._retired.remove(generation)
-                self._conclude_stop(generation)
-                if self.is_gone:
-                    self._hooks.on_gone()
+        for generation in self._reap(now_s):
+            self._conclude_stop(generation)
+            if self.is_gone:
+                self._hooks.on_gone()
         self.keeper.tick()
 
     def _check_memory(self, now_s: float) -> None:
@@ -234,24 +196,8 @@ class Server:
             idempotent=idempotent, has_processes=not self.is_gone,
         )  # fmt: skip
 
-    def _carry_out(self, effect: Effect) -> None:
-        if effect is Effect.SPAWN:
-            self.restarts += self._generation_number > 0
-            try:
-                self.current = self._spawn()
-            except OSError as error:
-                self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
-        elif self.current is not None:
-            self._retire(self.current)
-            self.current = None
-
-    def _retire(self, generation: Generation) -> None:
-        generation.retire(self._options.graceful_timeout_s)
-        self._retired.append(generation)
-
     def _spawn(self) -> Generation:
-        self._generation_number += 1
-        generation = Generation(self._generation_number, self.code.stamp())
+        generation = Generation(self._next_number(), self.code.stamp())
         ours, theirs = announcement_sockets()
         spec = server_spec(
             self.signature,
@@ -309,28 +255,22 @@ class Server:
             self._count_workers("a worker is ready")
 
     def _promote(self, generation: Generation) -> None:
-        old, self.current, self.replacement = self.current, generation, None
         self._section_before = None
         self.endpoint = generation.endpoint
-        self.restarts += 1
-        self.log.info("replaced", generation=generation.number, pid=generation.pid)
-        if old is not None:
-            self._retire(old)
+        self._take_over(generation)
         self._hooks.on_new_code(self.signature)
         self._count_workers("a new generation has taken over")
-        self.keeper.wake_waiters()
 
     def _drop_replacement(self, error: str) -> None:
         if self.replacement is not None:
-            self._retire(self.replacement)
             self.code.refuse(self.replacement.file_stamp)
-            self.replacement = None
-            before, self._section_before = self._section_before, None
-            if before is not None:
-                self.adopt(before, error, replaces_workers=False)
-            self.replace_error = error
-            self.log.error("replace_failed", error=error)
-            self.keeper.wake_waiters()
+        super()._drop_replacement(error)
+
+    def _replacement_failed(self, error: str) -> None:
+        before, self._section_before = self._section_before, None
+        if before is not None:
+            self.adopt(before, error, replaces_workers=False)
+        super()._replacement_failed(error)
 
     def _count_workers(self, why: str, error: str | None = None) -> None:
         self.keeper.feed(WorkersChanged(self.ready_workers, self.target_workers, error), why)

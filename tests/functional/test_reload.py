@@ -190,6 +190,22 @@ def test_configuration_that_does_not_load_leaves_the_old_one(launch: Launch) -> 
     assert {"200"} == set(client.outcomes), (client.outcomes, client.failures)
 
 
+@pytest.mark.parametrize("greeting", ["broken", "impossible"], ids=["backoff", "failed"])
+def test_repaired_section_starts_what_could_not_load(launch: Launch, greeting: str) -> None:
+    """An endpoint that has never come up is started with its new section, at once."""
+    source = SLOW.replace(
+        'if self.cfg_greeting == "broken"',
+        'self.cfg_greeting != "impossible" or len(None)\n        if self.cfg_greeting == "broken"',
+    )
+    gateway = launch({"demo": {"GREETING": greeting}, "other": {"SERVER_CLASS": "demo"}},
+                     {"demo": source})  # fmt: skip
+    expected = {"broken": "BACKOFF", "impossible": "FAILED"}[greeting]
+    eventually(lambda: gateway.servers()["demo"]["state"] == expected)
+    configure(gateway, {"demo": {"GREETING": "fixed"}, "other": {"SERVER_CLASS": "demo"}})
+    reload(gateway)
+    assert "fixed" == said(gateway)
+
+
 def test_changed_file_is_loaded_by_itself_where_that_is_wanted(launch: Launch) -> None:
     """A file that cannot be loaded is tried once, and the next version again."""
     gateway = launch({"demo": {}}, {"demo": SLOW}, RELOAD_ON_CHANGE=True)
