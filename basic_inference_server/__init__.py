@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from basic_inference_server.core.logger import Logger
     from basic_inference_server.core.packages import get_packages
     from basic_inference_server.main import FlaskGateway, FlaskModelServer
+    from basic_inference_server.worker.binary import Binary
     from basic_inference_server.worker.call_error import CallError
     from basic_inference_server.worker.flask_worker import FlaskWorker
 
 __all__ = [
     "LIB_VER",
+    "Binary",
     "CallError",
     "FlaskGateway",
     "FlaskModelServer",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "Binary": "basic_inference_server.worker.binary",
     "CallError": "basic_inference_server.worker.call_error",
     "FlaskGateway": "basic_inference_server.main",
     "FlaskModelServer": "basic_inference_server.main",

@@ -37,6 +37,7 @@ from basic_inference_server.worker.execution import (
     load_worker,
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
+from basic_inference_server.worker.streams import collected
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 POLL_S = 0.01
@@ -80,7 +81,8 @@ class WorkerHarness:
             Exception: what the endpoint raised, unchanged.
         """
         try:
-            return self._executor.execute(inputs, request_id, PhaseTimes())
+            with self._executor.request(request_id):
+                return collected(self._executor.execute(inputs, PhaseTimes()))
         except Exception as error:
             if error.__cause__ is not None:
                 raise error.__cause__ from None

@@ -211,6 +211,10 @@ class Slot:
         words[base + STARTED] = now_ns
         words[base + STATE] = WorkerState.BUSY
 
+    def extend(self, deadline_ns: int) -> None:
+        """Say that the request has come on, and has until then for the next step."""
+        self._words[self._base + DEADLINE] = deadline_ns
+
     def join(self, call: int) -> None:
         """Say that another request is executed together with those that have begun."""
         words, base = self._words, self._base

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from basic_inference_server.core.errors import WorkerDied
 from basic_inference_server.core.topology import Route
@@ -11,6 +11,15 @@ from basic_inference_server.gateway.death_notices import DeathNotice, DeathNotic
 from basic_inference_server.gateway.quarantine import Body, Departed, describe_strike
 
 OnTaken = Callable[[dict[str, Any] | None], None]
+
+
+class Particulars(NamedTuple):
+    """What a death under a request is known by."""
+
+    call: int
+    route: Route
+    body: Body
+    request_id: str
 
 
 class Tell(Protocol):

@@ -35,8 +35,7 @@ from basic_inference_server.gateway.dispatch import Dispatch
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.probes import live_body, ready_report
 from basic_inference_server.gateway.quarantine import require_harmless
-from basic_inference_server.gateway.request_body import json_body
-from basic_inference_server.gateway.signature_peek import signature_of
+from basic_inference_server.gateway.request_body import addressee_of, read_body
 from basic_inference_server.gateway.token_gate import TokenGate
 
 if TYPE_CHECKING:
@@ -96,12 +95,16 @@ class DataPlane:
 
     def fail(self, exchange: Exchange, error: ServiceError) -> None:
         """Answer with an error, and say it in the log when it is the server side's fault."""
+        self.say_failure(exchange, error)
+        exchange.fail(error, self.version, self.cors(exchange))
+
+    def say_failure(self, exchange: Exchange, error: ServiceError) -> None:
+        """Say an error in the log when it is the server side's fault."""
         if error.status >= 500 and error.code not in {"overloaded", "not_ready", "shutting_down"}:
             self._log.warning(
                 "request_failed", code=error.code, error=error.message,
                 request_id=exchange.request_id.decode(),
             )  # fmt: skip
-        exchange.fail(error, self.version, self.cors(exchange))
 
     def cors(self, exchange: Exchange) -> bytes:
         """Return the CORS header lines of a data-path answer."""
@@ -113,9 +116,9 @@ class DataPlane:
         if exchange.method not in RUN_METHODS:
             self._answer_preflight(exchange)
             return
-        body = json_body(exchange)
+        body = read_body(exchange)
         if signature is None:
-            signature = signature_of(body)
+            signature = addressee_of(body)
             if signature == SYSTEM_STATUS_SIGNATURE:
                 exchange.path = b"/system_status"
                 self._control_plane(exchange, None)
@@ -129,7 +132,7 @@ class DataPlane:
             self._gate.require_run(route.signature, exchange)
         quarantined = self.table.quarantined.get(signature)
         if quarantined is not None:
-            require_harmless(route, body, quarantined)
+            require_harmless(route, body.content, quarantined)
         dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
         if route.state not in SERVING_STATES:
             self._require_patience_pays(route)

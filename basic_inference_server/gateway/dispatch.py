@@ -12,14 +12,21 @@ from basic_inference_server.core.errors import (
     ServiceError,
 )
 from basic_inference_server.core.topology import WAITING_STATES, Route
+from basic_inference_server.gateway.accepted import accepts
+from basic_inference_server.gateway.casualties import Particulars
+from basic_inference_server.gateway.content_disposition import attachment
 from basic_inference_server.gateway.hub import Call, QueueFull, Unreachable
-from basic_inference_server.wire.frames import JSON_TYPE, ReplyHeader, encode_request
+from basic_inference_server.gateway.stream_relay import StreamRelay
+from basic_inference_server.wire.frames import (
+    REPLY_HEADER_BYTES,
+    ReplyHeader,
+    encode_request,
+)
 
 if TYPE_CHECKING:
     from basic_inference_server.gateway.data_plane import DataPlane
     from basic_inference_server.gateway.exchange import Exchange
-
-JSON = JSON_TYPE.encode()
+    from basic_inference_server.gateway.request_body import RequestBody
 
 
 class Dispatch:
@@ -29,7 +36,7 @@ class Dispatch:
                  "_sent_ns", "_started_ns")  # fmt: skip
 
     def __init__(
-        self, plane: DataPlane, exchange: Exchange, route: Route, body: bytes | bytearray,
+        self, plane: DataPlane, exchange: Exchange, route: Route, body: RequestBody,
         timeout_s: float,
     ) -> None:  # fmt: skip
         self._plane = plane
@@ -52,13 +59,15 @@ class Dispatch:
         exchange = self._exchange
         self._attempts += 1
         self._sent_ns = monotonic_ns()
+        content_type, content, fields = self._body
         head = encode_request(
-            exchange.request_id, JSON, len(self._body), self._deadline_ns, self._sent_ns
-        )
+            exchange.request_id, content_type, len(content), self._deadline_ns, self._sent_ns,
+            0, accepts(exchange.headers.get(b"accept")), fields,
+        )  # fmt: skip
         route = self._route
         try:
             self._call = self._plane.hub.call(
-                route.socket_path, head, self._body, self._deadline_ns, self
+                route.socket_path, head, content, self._deadline_ns, self
             )
         except QueueFull as error:
             retry_after_s = self._plane.expected_wait_s(route)
@@ -98,18 +107,28 @@ class Dispatch:
     def on_reply(self, header: ReplyHeader, frame: bytes | bytearray) -> None:
         """Pass the worker's answer on, untouched."""
         self._call = None
-        timing = b"server-timing: queue;dur=%.3f, pre;dur=%.3f, predict;dur=%.3f, post;dur=%.3f\r\n"
-        headers = timing % (
-            header.queue_us / 1000, header.pre_us / 1000,
-            header.predict_us / 1000, header.post_us / 1000,
-        )  # fmt: skip
         exchange, plane = self._exchange, self._plane
+        headers = _timing(header) + plane.cors(exchange)
+        if header.file_name_length:
+            headers += attachment(bytes(frame[header.file_name_at : header.body_at]))
         plane.count_answer(self._route, header.status, self._started_ns)
-        body = memoryview(frame)[header.body_at :]
+        content_type = bytes(frame[REPLY_HEADER_BYTES : header.file_name_at])
+        body: bytes | memoryview = memoryview(frame)[header.body_at :]
         if len(body) < 65536:
-            exchange.answer(header.status, bytes(body), JSON, headers + plane.cors(exchange))
-        else:
-            exchange.answer(header.status, body, JSON, headers + plane.cors(exchange))
+            body = bytes(body)
+        exchange.answer(header.status, body, content_type, headers)
+
+    def on_stream(self, header: ReplyHeader, head: bytes) -> StreamRelay:
+        """Begin to hand a streamed answer on."""
+        call, self._call = self._call, None
+        assert call is not None
+        call.patience_ns = self._deadline_ns - self._started_ns
+        relay = StreamRelay(
+            self._plane, self._exchange, call, self._particulars(), self._started_ns
+        )
+        headers = _timing(header) + self._plane.cors(self._exchange)
+        relay.begin(head[REPLY_HEADER_BYTES : header.file_name_at], headers)
+        return relay
 
     def on_lost(self) -> None:
         """The worker died under the request: once more where that is allowed, else say so."""
@@ -124,9 +143,9 @@ class Dispatch:
             return
         self._plane.casualties.explain(*particulars, self._fail)
 
-    def _particulars(self) -> tuple[int, Route, bytes | bytearray, str]:
-        """Return what a death under this request is known by."""
-        return self._sent_ns, self._route, self._body, self._exchange.request_id.decode("ascii")
+    def _particulars(self) -> Particulars:
+        request_id = self._exchange.request_id.decode("ascii")
+        return Particulars(self._sent_ns, self._route, self._body.content, request_id)
 
     def on_deadline(self) -> None:
         """The time is up. A request that was still waiting for its endpoint was never started."""
@@ -152,3 +171,10 @@ class Dispatch:
     def _fail(self, error: ServiceError) -> None:
         self._plane.count_answer(self._route, error.status, self._started_ns)
         self._plane.fail(self._exchange, error)
+
+
+def _timing(header: ReplyHeader) -> bytes:
+    return b"server-timing: queue;dur=%.3f, pre;dur=%.3f, predict;dur=%.3f, post;dur=%.3f\r\n" % (
+        header.queue_us / 1000, header.pre_us / 1000,
+        header.predict_us / 1000, header.post_us / 1000,
+    )  # fmt: skip

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from basic_inference_server.gateway.http_connection import HttpConnection
+    from basic_inference_server.gateway.response_stream import ResponseStream
 
 JSON = b"application/json"
 # A token that was put there by mistake would end in the log.
@@ -52,12 +53,13 @@ class Exchange:
         path: the decoded path, without the query.
         query: the raw query string.
         headers: names in lower case; of a repeated one the last value.
-        port: the local port that it came in on.
+        takes_chunks: whether the answer may be chunked; not so in HTTP/1.0.
+        stream: the body of the answer, while it is being sent part by part.
     """
 
     __slots__ = (
         "body", "connection", "headers", "keep_alive", "method", "on_abandoned", "path", "query",
-        "request_id",
+        "request_id", "stream", "takes_chunks",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +71,7 @@ class Exchange:
         body: bytes | bytearray,
         *,
         keep_alive: bool,
+        takes_chunks: bool = True,
     ) -> None:
         self.connection = connection
         self.method = method
@@ -79,6 +82,8 @@ class Exchange:
         self.headers = headers
         self.body = body
         self.keep_alive = keep_alive
+        self.takes_chunks = takes_chunks
+        self.stream: ResponseStream | None = None
         self.on_abandoned: Callable[[], None] | None = None
         given = headers.get(b"x-request-id")
         if given is not None and _SANE_ID.fullmatch(given):
@@ -96,6 +101,12 @@ class Exchange:
             extra_headers,
         )  # fmt: skip
         self.connection.respond(self, head, body)
+
+    def head(self, status: int, content_type: bytes, extra_headers: bytes = b"") -> bytes:
+        """Return the head of a response whose length is not known yet."""
+        return b"%bdate: %b\r\ncontent-type: %b\r\nx-request-id: %b\r\n%b" % (
+            _STATUS_LINES[status], http_date(), content_type, self.request_id, extra_headers,
+        )  # fmt: skip
 
     def answer_empty(self, status: int, extra_headers: bytes = b"") -> None:
         """Send a response that has no body at all, such as 204."""

@@ -29,6 +29,7 @@ from basic_inference_server.gateway.http_limits import (
     too_many_connections,
 )
 from basic_inference_server.gateway.request_head import ONLY_ONCE, body_too_large, check_head
+from basic_inference_server.gateway.response_stream import ResponseStream
 
 MAX_HEAD_BYTES = 65536
 MAX_TARGET_BYTES = 8190
@@ -59,6 +60,7 @@ class HttpConnection(asyncio.Protocol):
         "_headers",
         "_idle_until_s",
         "_in_head",
+        "_is_old",
         "_is_write_paused",
         "_limits",
         "_method",
@@ -99,6 +101,7 @@ class HttpConnection(asyncio.Protocol):
         self._trailer_bytes = 0
         self._body_bytes = 0
         self._in_head = True
+        self._is_old = False
 
     # --- asyncio.Protocol
 
@@ -198,6 +201,7 @@ class HttpConnection(asyncio.Protocol):
         ):
             raise _head_too_large()
         version = self._parser.get_http_version()
+        self._is_old = version == "1.0"
         headers = self._headers
         self._expected = check_head(headers, version, self._limits.max_body_bytes)
         allowance_s = BODY_TIMEOUT_S + self._expected / MIN_BODY_BYTES_PER_S
@@ -253,6 +257,7 @@ class HttpConnection(asyncio.Protocol):
             self._headers,
             self._body,
             keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
+            takes_chunks=not self._is_old,
         )
         self._reset()
         self._deadline_s = None
@@ -265,12 +270,18 @@ class HttpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Start no further request while the client does not read its answers."""
         self._is_write_paused = True
+        if self._exchange is not None and self._exchange.stream is not None:
+            self._deadline_s = monotonic_s() + WRITE_TIMEOUT_S
+            self._exchange.stream.on_full()
 
     def resume_writing(self) -> None:
         """Go on with what waited for the client to read."""
         self._is_write_paused = False
         if self._exchange is None:
             self._start_next()
+        elif self._exchange.stream is not None:
+            self._deadline_s = None
+            self._exchange.stream.on_room()
 
     def _start_next(self) -> None:
         if not self._waiting or self._is_write_paused:
@@ -299,8 +310,7 @@ class HttpConnection(asyncio.Protocol):
         """Write the answer to the current request, then start the next one."""
         if self._exchange is not exchange:
             return  # the client has left, or this was answered before
-        exchange.on_abandoned = None  # it refers back to the exchange: no cycle, no garbage
-        keep_alive = exchange.keep_alive and not self._limits.is_draining and not self._refused
+        keep_alive = self._keeps_alive(exchange)
         head += b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
         if exchange.method == b"HEAD":
             self.transport.write(head)
@@ -309,6 +319,33 @@ class HttpConnection(asyncio.Protocol):
         else:
             self.transport.write(head)
             self.transport.write(body)
+        self._conclude(exchange, keep_alive=keep_alive)
+
+    def _keeps_alive(self, exchange: Exchange) -> bool:
+        return exchange.keep_alive and not self._limits.is_draining and not self._refused
+
+    def begin_stream(self, exchange: Exchange, head: bytes, stream: ResponseStream) -> None:
+        """Write the head of an answer whose body comes part by part."""
+        if self._exchange is exchange:
+            exchange.stream = stream
+            exchange.keep_alive = self._keeps_alive(exchange)
+            end = b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n"
+            self.transport.write(head + end)
+
+    def write_stream(self, exchange: Exchange, data: bytes) -> None:
+        """Write a part of it."""
+        if self._exchange is exchange:
+            self.transport.write(data)
+
+    def end_stream(self, exchange: Exchange, data: bytes) -> None:
+        """Write the last part, then start the next request."""
+        if self._exchange is exchange:
+            exchange.stream = None  # it refers back to the exchange
+            self.transport.write(data)
+            self._conclude(exchange, keep_alive=exchange.keep_alive and not self._refused)
+
+    def _conclude(self, exchange: Exchange, *, keep_alive: bool) -> None:
+        exchange.on_abandoned = None  # it refers back to the exchange: no cycle, no garbage
         self._exchange = None
         self._unwritten = 0
         if not keep_alive:
@@ -350,6 +387,8 @@ class HttpConnection(asyncio.Protocol):
         if self._deadline_s is None or now_s < self._deadline_s:
             return
         if self._exchange is not None:
+            if self._is_write_paused and self._exchange.stream is not None:
+                self.transport.abort()  # the client has stopped reading, and holds a worker
             self._deadline_s = now_s + HEAD_TIMEOUT_S  # its turn comes after the answer
             return
         unwritten = self.transport.get_write_buffer_size()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.wire.frames import (
+    ChunkReader,
     FrameError,
     ReplyHeader,
     decode_reply_header,
@@ -21,6 +22,8 @@ from basic_inference_server.wire.frames import (
 
 READ_CHUNK = 65536
 SWEEP_S = 0.02
+NEVER_NS = 2**63 - 1
+MAX_REPLY_BYTES = 2**33
 ENDS_PER_TURN = 64
 READABLE = select.EPOLLIN | select.EPOLLONESHOT
 WRITABLE = select.EPOLLOUT | select.EPOLLIN | select.EPOLLONESHOT
@@ -35,11 +38,30 @@ class Unreachable(Exception):
     """Nobody listens on the server's socket."""
 
 
+class StreamListener(Protocol):
+    """Who is told of a streamed answer; exactly one of the last three is called, once."""
+
+    def on_content(self, content: bytes) -> None:
+        """Take what has come, be it whole items or not."""
+
+    def on_end(self, content: bytes, status: int) -> None:
+        """Take the last of it, and the status that the stream has ended with."""
+
+    def on_lost(self) -> None:
+        """Take note that the worker closed the connection in mid-stream."""
+
+    def on_deadline(self) -> None:
+        """Take note that the time for the next item is up."""
+
+
 class Listener(Protocol):
     """Who is told how a call ended; exactly one of these is called, once."""
 
     def on_reply(self, header: ReplyHeader, frame: bytes | bytearray) -> None:
         """Take the complete reply."""
+
+    def on_stream(self, header: ReplyHeader, head: bytes) -> StreamListener:
+        """Take the head of a streamed answer; return who listens from now on."""
 
     def on_lost(self) -> None:
         """Take note that the worker closed the connection before it had answered."""
@@ -49,9 +71,21 @@ class Listener(Protocol):
 
 
 class Call:
-    """One request on its way."""
+    """One request on its way; the last three are set once its answer is a stream.
 
-    __slots__ = ("deadline_ns", "expected", "fd", "listener", "received", "sock", "unsent")
+    Attributes:
+        patience_ns: the time that each part of the stream has.
+        is_paused: whether the client does not keep up, so that nothing more is read.
+        chunks: takes the parts out of what is received.
+    """
+
+    __slots__ = (
+        "chunks", "deadline_ns", "fd", "filled", "is_paused", "listener", "patience_ns",
+        "received", "sock", "stream", "unsent",
+    )  # fmt: skip
+    patience_ns: int
+    is_paused: bool
+    chunks: ChunkReader
 
     def __init__(self, sock: socket.socket, listener: Listener, deadline_ns: int) -> None:
         self.sock = sock
@@ -60,7 +94,13 @@ class Call:
         self.deadline_ns = deadline_ns
         self.unsent: list[memoryview] = []
         self.received: bytearray | None = None
-        self.expected = 0
+        self.filled = 0
+        self.stream: StreamListener | None = None
+
+    @property
+    def told(self) -> Listener | StreamListener:
+        """Who is told how it ends."""
+        return self.stream or self.listener
 
 
 class Hub:
@@ -129,12 +169,14 @@ class Hub:
                 try:
                     self._advance(call)
                 except (OSError, FrameError):
-                    self._end(call)
-                    call.listener.on_lost()
+                    self._lose(call)
 
     def _advance(self, call: Call) -> None:
         if call.unsent:
             self._send_more(call)
+            return
+        if call.stream is not None:
+            self._receive_chunks(call, call.stream)
             return
         if call.received is None:
             try:
@@ -143,36 +185,110 @@ class Hub:
                 self._epoll.modify(call.fd, READABLE)
                 return
             header = decode_reply_header(data)
-            if header is not None and len(data) == header.body_at + header.body_length:
+            if header is None:
+                if not data:
+                    self._lose(call)
+                    return
+            elif header.is_stream:
+                pass
+            elif len(data) == header.body_at + header.body_length:
                 self._end(call)
                 call.listener.on_reply(header, data)
                 return
-            if not data:
-                self._end(call)
-                call.listener.on_lost()
-                return
             call.received = bytearray(data)
-        self._receive_more(call)
+        self._receive_more(call, call.received)
 
-    def _receive_more(self, call: Call) -> None:
-        received = call.received
-        assert received is not None
+    def _receive_more(self, call: Call, received: bytearray) -> None:
+        """Read on, without a second copy of what is large."""
         while True:
+            header = decode_reply_header(received)
+            if header is not None and header.is_stream and len(received) >= header.body_at:
+                self._begin_stream(call, header, bytes(received))
+                return
+            if header is not None and not header.is_stream:
+                self._receive_rest(call, header, received)
+                return
             try:
-                chunk = call.sock.recv(4 * READ_CHUNK)
+                chunk = call.sock.recv(READ_CHUNK)
             except BlockingIOError:
                 self._epoll.modify(call.fd, READABLE)
                 return
             if not chunk:
-                self._end(call)
-                call.listener.on_lost()
+                self._lose(call)
                 return
             received += chunk
-            header = decode_reply_header(received)
-            if header is not None and len(received) >= header.body_at + header.body_length:
-                self._end(call)
-                call.listener.on_reply(header, received)
-                return
+
+    def _receive_rest(self, call: Call, header: ReplyHeader, received: bytearray) -> None:
+        length = header.body_at + header.body_length
+        if length > MAX_REPLY_BYTES:
+            raise FrameError("a reply longer than any")
+        if not call.filled:
+            call.filled = len(received)
+            if call.filled < length:
+                received = bytearray(length)  # zeroed page by page, as it is written to
+                received[: call.filled] = call.received or b""
+                call.received = received
+        with memoryview(received) as view:
+            while call.filled < length:
+                try:
+                    count = call.sock.recv_into(view[call.filled :])
+                except BlockingIOError:
+                    self._epoll.modify(call.fd, READABLE)
+                    return
+                if not count:
+                    self._lose(call)
+                    return
+                call.filled += count
+        if len(received) > length:
+            raise FrameError("more than one frame on a connection")
+        self._end(call)
+        call.listener.on_reply(header, received)
+
+    def _begin_stream(self, call: Call, header: ReplyHeader, received: bytes) -> None:
+        call.received = None
+        call.chunks = ChunkReader()
+        call.is_paused = False
+        call.stream = call.listener.on_stream(header, received[: header.body_at])
+        self._take_chunks(call, call.stream, received[header.body_at :])
+
+    def _receive_chunks(self, call: Call, stream: StreamListener) -> None:
+        try:
+            data = call.sock.recv(4 * READ_CHUNK)
+        except BlockingIOError:
+            self._epoll.modify(call.fd, READABLE)
+            return
+        if data:
+            self._take_chunks(call, stream, data)
+        else:
+            self._lose(call)
+
+    def _take_chunks(self, call: Call, stream: StreamListener, data: bytes) -> None:
+        content = call.chunks.read(data)
+        call.deadline_ns = monotonic_ns() + call.patience_ns
+        if call.chunks.status:
+            self._end(call)
+            stream.on_end(content, call.chunks.status)
+            return
+        if content:
+            stream.on_content(content)
+        if not call.is_paused and self._calls.get(call.fd) is call:
+            self._epoll.modify(call.fd, READABLE)
+
+    def pause(self, call: Call) -> None:
+        """Read no more of a stream for now; its worker waits, and its time does not run."""
+        call.is_paused = True
+        call.deadline_ns = NEVER_NS
+
+    def resume(self, call: Call) -> None:
+        """Go on reading a stream."""
+        if call.is_paused and self._calls.get(call.fd) is call:
+            call.is_paused = False
+            call.deadline_ns = monotonic_ns() + call.patience_ns
+            self._epoll.modify(call.fd, READABLE)
+
+    def _lose(self, call: Call) -> None:
+        self._end(call)
+        call.told.on_lost()
 
     def _send_more(self, call: Call) -> None:
         try:
@@ -199,21 +315,21 @@ class Hub:
         for call in late:
             if self._calls.get(call.fd) is call:
                 self._end(call)
-                call.listener.on_deadline()
+                call.told.on_deadline()
         self._sweeping = bool(self._calls)
         if self._sweeping:
             self._loop.call_later(SWEEP_S, self._sweep)
 
     def listeners(self) -> list[Listener]:
-        """Return who waits for a reply."""
-        return [call.listener for call in self._calls.values()]
+        """Return who waits for a reply that has not begun."""
+        return [call.listener for call in self._calls.values() if call.stream is None]
 
     def end_all(self) -> None:
         """Tell every caller that its time is up; used when the gateway has to stop now."""
         for call in list(self._calls.values()):
             if self._calls.get(call.fd) is call:
                 self._end(call)
-                call.listener.on_deadline()
+                call.told.on_deadline()
 
     def close(self) -> None:
         """End everything at once."""

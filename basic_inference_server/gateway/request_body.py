@@ -1,52 +1,89 @@
-"""Makes every accepted form of a request one JSON object: JSON, query string, form."""
+"""What an endpoint is sent of a request: one JSON object of JSON, query or form; or raw bytes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
-from basic_inference_server.core.errors import BadRequest, UnsupportedMediaType
+from basic_inference_server.core.errors import (
+    BadRequest,
+    MissingSignature,
+    UnsupportedMediaType,
+    UriTooLong,
+)
+from basic_inference_server.gateway.signature_peek import signature_of
+from basic_inference_server.wire.frames import JSON_TYPE, MAX_FIELDS_BYTES
 from basic_inference_server.wire.json_codec import encode
 
 if TYPE_CHECKING:
     from basic_inference_server.gateway.exchange import Exchange
 
+JSON = JSON_TYPE.encode()
 FORM = b"application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
+_MEDIA_TYPE = re.compile(rb"[!-.0-~]+/[!-.0-~]+[ -~]{0,512}")
 
 
-def json_body(exchange: Exchange) -> bytes | bytearray:
-    """Return the request's fields as JSON bytes; a JSON body is returned untouched.
+class RequestBody(NamedTuple):
+    """What goes to the worker; `fields` is a JSON object that comes beside a raw body."""
+
+    content_type: bytes
+    content: bytes | bytearray
+    fields: bytes = b""
+
+
+def read_body(exchange: Exchange) -> RequestBody:
+    """Return the request's fields as JSON, or its raw body; what was sent is left untouched.
 
     A body that starts with `{` is JSON whatever its content type says, because `curl -d` sends
     JSON as a form.
 
     Raises:
-        UnsupportedMediaType: the content type is none of JSON and form.
+        UnsupportedMediaType: the body is JSON, but not in UTF-8.
         BadRequest: the query or form cannot be decoded.
     """
     body = exchange.body
     if exchange.method == b"GET":
-        return _fields(exchange.query)
+        return RequestBody(JSON, _fields(exchange.query))
     content_type = exchange.headers.get(b"content-type", b"")
-    if content_type == b"application/json":
-        return body
+    if content_type == JSON:
+        return RequestBody(JSON, body)
     media_type, _, parameters = content_type.partition(b";")
     media_type = media_type.strip().lower()
-    if media_type in {b"", FORM} and body[:1] == b"{":
-        return body
-    if media_type == FORM and body:
-        return _fields(bytes(body))
+    if media_type in {b"", FORM}:
+        if body[:1] == b"{" or (body and not media_type):
+            return RequestBody(JSON, body)
+        return RequestBody(JSON, _fields(bytes(body) or exchange.query))
     if media_type.endswith((b"/json", b"+json")):
         if b"charset" in parameters and b"utf-8" not in parameters.lower():
             raise UnsupportedMediaType("JSON is read as UTF-8 only; send charset=utf-8.")
-        return body
-    if media_type in {b"", FORM}:
-        return body or _fields(exchange.query)
-    name = media_type.decode("latin-1")
-    raise UnsupportedMediaType(
-        f"Content-Type {name!r} is not read here; send application/json or a form."
-    )
+        return RequestBody(JSON, body)
+    if not _MEDIA_TYPE.fullmatch(content_type):
+        raise UnsupportedMediaType("The header 'content-type' is not a media type.")
+    fields = _fields(exchange.query) if exchange.query else b""
+    if len(fields) > MAX_FIELDS_BYTES:
+        raise UriTooLong(f"The fields of the query are longer than {MAX_FIELDS_BYTES} bytes.")
+    return RequestBody(content_type, body, fields)
+
+
+def addressee_of(body: RequestBody) -> str:
+    """Return the `SIGNATURE` that a request names: in its JSON, or in the query of a raw body.
+
+    Raises:
+        BadJson: the body should be JSON, and is not.
+        MissingSignature: there is none in it, or it is not a string.
+        UnsupportedMediaType: the body is raw, and nothing says for whom.
+    """
+    if body.content_type == JSON:
+        return signature_of(body.content)
+    try:
+        return signature_of(body.fields or b"{}")
+    except MissingSignature as error:
+        name = body.content_type.decode("latin-1")
+        raise UnsupportedMediaType(
+            f"Content-Type {name!r} names no endpoint; send it to /run/<signature>, or send JSON."
+        ) from error
 
 
 def _fields(encoded: bytes) -> bytes:
@@ -56,5 +93,8 @@ def _fields(encoded: bytes) -> bytes:
             max_num_fields=MAX_FIELDS,
         )  # fmt: skip
     except (UnicodeDecodeError, ValueError) as error:
-        raise BadRequest(f"The fields cannot be decoded as UTF-8 form data: {error}.") from error
+        raise BadRequest(
+            f"The fields cannot be decoded as UTF-8 form data: {error}. Raw bytes need a "
+            "Content-Type of their own, such as application/octet-stream."
+        ) from error
     return encode(dict(pairs))

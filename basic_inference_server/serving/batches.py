@@ -18,11 +18,11 @@ from basic_inference_server.core.clock import monotonic_ns
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import Slot
-from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
+from basic_inference_server.serving.inputs import read_inputs
+from basic_inference_server.serving.replies import Progress
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.wire.frames import RequestFrame
-from basic_inference_server.wire.json_codec import decode_object
 from basic_inference_server.worker.batch_execution import BatchExecutor, Item
 from basic_inference_server.worker.execution import describe
 from basic_inference_server.worker.flask_worker import FlaskWorker
@@ -72,10 +72,9 @@ class BatchResponder(Responder):
     """Executes batches for one worker."""
 
     def __init__(
-        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog,
-        caller: EndpointCaller,
-    ) -> None:  # fmt: skip
-        super().__init__(endpoint, spec, slot, events, caller)
+        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
+    ) -> None:
+        super().__init__(endpoint, spec, slot, events)
         self._batches = BatchExecutor(self._executor, self._say_failed_batch)
 
     def _say_failed_batch(self, error: BaseException) -> None:
@@ -100,13 +99,9 @@ class BatchResponder(Responder):
             if not members:
                 return count
             failures = len(members)
-            # A batch calls under the id and deadline of the request that can wait longest.
-            self._caller.frame = max(
-                (member.frame for member in members), key=lambda frame: frame.deadline_ns
-            )
             try:
                 self._batches.predict([member.item for member in members])
-                failures = sum(self._answer(member, started_ns) for member in members)
+                failures = sum(self._answer_item(member, started_ns) for member in members)
             finally:
                 now_ns = monotonic_ns()
                 self._slot.finish(started_ns, now_ns, failed=failures, count=len(members))
@@ -121,25 +116,26 @@ class BatchResponder(Responder):
             self._slot.join(frame.sent_ns)
         else:
             self._slot.begin(started_ns, started_ns + self._timeout_ns, frame.sent_ns)
-        item = Item({}, frame.request_id)
+        item = Item({}, self._executor.begin(frame.request_id, frame.deadline_ns, frame.depth))
         try:
-            item.inputs = decode_object(frame.body)
+            item.inputs = read_inputs(frame, self._executor.worker.signature)
         except ServiceError as error:
             item.error = error
         else:
             self._batches.prepare(item)
         return Member(connection, frame, item)
 
-    def _answer(self, member: Member, started_ns: int) -> bool:
+    def _answer_item(self, member: Member, started_ns: int) -> bool:
         """Answer one request; say whether it has failed."""
         connection, frame, item = member
+        progress = Progress(frame, started_ns, item.times)
         self._batches.finish(item)
-        try:
-            if item.error is not None:
-                raise item.error
-            reply = self._success(frame, started_ns, item.times, item.result, item.call_id)
-            failed = False
-        except ServiceError as error:
-            reply, failed = self._failure(frame, started_ns, item.times, error)
+        with self._executor.resumed(item.request):
+            try:
+                if item.error is not None:
+                    raise item.error
+                reply = self._replies.success(progress, item.result)
+            except ServiceError as error:
+                reply = self._replies.failure(progress, error)
         self._send(connection, frame, reply)
-        return failed
+        return reply.failed

@@ -14,22 +14,25 @@ from typing import Any
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import DeadlineExceeded
 from basic_inference_server.core.topology import WAITING_STATES, Route, ServerState
+from basic_inference_server.serving.inputs import written_inputs
 from basic_inference_server.wire.frames import (
     JSON_TYPE,
+    REPLY_HEADER_BYTES,
     FrameError,
     ReplyHeader,
-    RequestFrame,
     decode_reply_header,
     encode_request,
 )
-from basic_inference_server.wire.json_codec import decode_object, encode
+from basic_inference_server.wire.json_codec import decode_object
 from basic_inference_server.wire.messages import (
     MAX_MESSAGE,
     MessageError,
     decode_message,
     encode_message,
 )
+from basic_inference_server.worker.binary import Binary
 from basic_inference_server.worker.call_error import CallError
+from basic_inference_server.worker.current_request import current_request
 
 READ_CHUNK = 65536
 ASK_TIMEOUT_S = 5.0
@@ -38,10 +41,9 @@ MS_PER_NS = 1e-6
 
 
 class EndpointCaller:
-    """Calls other endpoints for the request that its worker executes."""
+    """Calls other endpoints for the request that is being executed, or for an endpoint's load."""
 
     def __init__(self, signature: str, control_path: str, timeout_s: float) -> None:
-        self.frame: RequestFrame | None = None
         self._signature = signature
         self._control_path = control_path
         self._timeout_ns = int(timeout_s * NS_PER_S)
@@ -49,11 +51,10 @@ class EndpointCaller:
 
     def call(self, requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
         """Return for each request the answer, or the `CallError` that came instead."""
-        frame = self.frame
-        now_ns = monotonic_ns()
-        deadline_ns = frame.deadline_ns if frame else now_ns + self._timeout_ns
-        depth = frame.depth + 1 if frame else 1
-        request_id = frame.request_id if frame else "load"
+        current = current_request()
+        deadline_ns = current.deadline_ns or monotonic_ns() + self._timeout_ns
+        depth = current.depth + 1
+        request_id = current.request_id or current.calls_as or "load"
         outcomes: list[Any] = [None] * len(requests)
         waiting: dict[int, _Call] = {}
         try:
@@ -147,18 +148,20 @@ class _Call:
         now_ns = monotonic_ns()
         deadline_ns = min(deadline_ns, now_ns + int(self._route.timeout_s * NS_PER_S))
         try:
-            body = encode({"SIGNATURE": self._route.signature, **inputs})
+            content_type, body, fields = written_inputs(inputs, self._route.signature)
         except TypeError as error:
             self.sock.close()
             raise self.error(422, "bad_input", f"the inputs cannot be sent: {error}") from error
         head = encode_request(
-            request_id.encode(), JSON_TYPE.encode(), len(body), deadline_ns, now_ns, depth
-        )
+            request_id.encode(), content_type.encode("latin-1", "replace"), len(body),
+            deadline_ns, now_ns, depth, fields=fields,
+        )  # fmt: skip
         try:
             self.sock.setblocking(False)
             self.sock.connect(self._route.socket_path)
             self.sock.settimeout(max(0.001, (deadline_ns - now_ns) / NS_PER_S))
-            self.sock.sendall(head + body)
+            self.sock.sendall(head)
+            self.sock.sendall(body)
             self.sock.setblocking(False)
         except OSError as error:
             self.sock.close()
@@ -191,7 +194,12 @@ class _Call:
         return self._outcome(header)
 
     def _outcome(self, header: ReplyHeader) -> Any:
-        answer = decode_object(memoryview(self._received)[header.body_at :])
+        body = memoryview(self._received)[header.body_at :]
+        content_type = self._received[REPLY_HEADER_BYTES : header.file_name_at].decode("latin-1")
+        if content_type != JSON_TYPE:
+            file_name = self._received[header.file_name_at : header.body_at].decode()
+            return Binary(body, content_type, file_name or None)
+        answer = decode_object(body)
         if header.status < 400:
             return answer
         return self.error(header.status, str(answer.get("code")), str(answer.get("ERROR")))

@@ -1,4 +1,4 @@
-"""One connection from a gateway process: one request frame in, one reply frame out."""
+"""One connection from a gateway process: one request frame in, one reply out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 class FrameConnection:
-    """Reads and writes whole frames; never waits for a stuck peer longer than a time-out."""
+    """Reads and writes frames; never waits for a stuck peer longer than a time-out."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -54,14 +54,15 @@ class FrameConnection:
         filled = len(data)
         if filled > length:
             raise FrameError("more than one frame on a connection")
-        data.extend(bytes(length - filled))
-        with memoryview(data) as view:
+        whole = bytearray(length)  # zeroed by the kernel, page by page, as it is written to
+        whole[:filled] = data
+        with memoryview(whole) as view:
             while filled < length:
                 count = self._connection.recv_into(view[filled:])
                 if not count:
                     return None
                 filled += count
-        return decode_request(data)
+        return decode_request(whole)
 
     def caller_has_left(self) -> bool:
         """Say whether the gateway closed the connection: nobody waits for an answer."""
@@ -69,16 +70,36 @@ class FrameConnection:
         poller.register(self._connection, select.POLLRDHUP)
         return bool(poller.poll(0))
 
-    def send(self, reply: bytes) -> None:
-        """Write the reply.
+    def send(self, head: bytes, body: bytes | memoryview) -> None:
+        """Write the reply; a large body is not copied.
 
         Raises:
             OSError: the gateway has gone or does not read.
         """
+        if len(body) <= READ_CHUNK:
+            left = self.send_now(head + body)
+        else:
+            left = self.send_now(head) or memoryview(body)
+        if left:
+            self.send_patiently(left, FRAME_TIMEOUT_S)
+
+    def send_now(self, data: bytes) -> memoryview:
+        """Write what can be written without waiting; return what is left.
+
+        Raises:
+            OSError: the gateway has gone.
+        """
         try:
-            sent = self._connection.send(reply, _SEND_FLAGS)
+            sent = self._connection.send(data, _SEND_FLAGS)
         except BlockingIOError:
             sent = 0
-        if sent < len(reply):
-            self._connection.settimeout(FRAME_TIMEOUT_S)
-            self._connection.sendall(memoryview(reply)[sent:], socket.MSG_NOSIGNAL)
+        return memoryview(data)[sent:]
+
+    def send_patiently(self, data: memoryview, timeout_s: float) -> None:
+        """Write all of it, waiting for the gateway to read.
+
+        Raises:
+            OSError: it has gone, or has read nothing for so long.
+        """
+        self._connection.settimeout(timeout_s)
+        self._connection.sendall(data, socket.MSG_NOSIGNAL)

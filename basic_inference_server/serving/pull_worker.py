@@ -40,6 +40,7 @@ from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
 from basic_inference_server.serving.warmup import warm_up
+from basic_inference_server.worker.current_request import current_request
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint, overrides
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
@@ -78,8 +79,9 @@ class PullWorker(Worker):
         self._memory_limit_mb = None if limit_mb is None else limit_mb * jitter
 
     def _write_event(self, event: dict[str, Any]) -> None:
-        if self.endpoint is not None and self.endpoint.request_id:
-            event["request_id"] = self.endpoint.request_id
+        request_id = current_request().request_id
+        if request_id:
+            event["request_id"] = request_id
         self._write_record(event)
 
     def load_wsgi(self) -> None:
@@ -203,7 +205,7 @@ class PullWorker(Worker):
         assert self.endpoint is not None
         spec = self.spec
         if spec.batch_size == 1:
-            responder = Responder(self.endpoint, spec, self.slot, self.events, self.caller)
+            responder = Responder(self.endpoint, spec, self.slot, self.events)
 
             def serve_one(accepted: socket.socket) -> int:
                 with accepted:
@@ -211,7 +213,7 @@ class PullWorker(Worker):
                 return 1
 
             return serve_one
-        batches = BatchResponder(self.endpoint, spec, self.slot, self.events, self.caller)
+        batches = BatchResponder(self.endpoint, spec, self.slot, self.events)
         gatherer = Gatherer(listener, spec.batch_size, spec.batch_wait_ms)
 
         return lambda accepted: batches.serve_batch(gatherer.gather(accepted))

@@ -1,39 +1,31 @@
-"""Turns one request frame into one reply frame through the endpoint."""
+"""Turns one request frame into one reply through the endpoint."""
 
 from __future__ import annotations
 
 import sys
-import traceback
 
 from basic_inference_server._version import LIB_VER
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
-from basic_inference_server.core.errors import EndpointError, ServiceError
+from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog, OutputRecorder
 from basic_inference_server.core.scoreboard import Slot
-from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
-from basic_inference_server.wire.error_body import render_error
-from basic_inference_server.wire.frames import (
-    MAX_MICROSECONDS,
-    FrameError,
-    RequestFrame,
-    encode_reply,
-)
-from basic_inference_server.wire.json_codec import decode_object, encode
+from basic_inference_server.serving.inputs import read_inputs
+from basic_inference_server.serving.replies import Progress, Replies, Reply
+from basic_inference_server.serving.streaming import StreamSender
+from basic_inference_server.wire.frames import Accepts, FrameError, RequestFrame
 from basic_inference_server.worker.execution import Executor, PhaseTimes
 from basic_inference_server.worker.flask_worker import FlaskWorker
-
-JSON = b"application/json"
+from basic_inference_server.worker.streams import ItemStream, collected
 
 
 class Responder:
     """Executes requests for one worker, keeping its scoreboard slot true."""
 
     def __init__(
-        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog,
-        caller: EndpointCaller,
-    ) -> None:  # fmt: skip
+        self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
+    ) -> None:
         metadata = {"ver": spec.app_version, "ver_lib": LIB_VER}
         recorders = [one for one in (sys.stdout, sys.stderr) if isinstance(one, OutputRecorder)]
 
@@ -44,10 +36,10 @@ class Responder:
                     recorder.end_line()
 
         self._executor = Executor(endpoint, metadata, end_output_lines)
-        self._version = spec.app_version
+        self._replies = Replies(self._executor, spec.app_version, events)
         self._timeout_ns = int(spec.timeout_s * NS_PER_S)
+        self._streams = StreamSender(self._executor, self._replies, slot, self._timeout_ns)
         self._slot = slot
-        self._caller = caller
         self._events = events
 
     def serve(self, connection: FrameConnection) -> None:
@@ -59,10 +51,11 @@ class Responder:
         self._slot.begin(started_ns, started_ns + self._timeout_ns, frame.sent_ns)
         failed = True
         try:
-            reply, failed = self._execute(frame, started_ns)
+            reply, failed = self._answer(connection, Progress(frame, started_ns, PhaseTimes()))
         finally:
             self._slot.finish(started_ns, monotonic_ns(), failed=failed)
-        self._send(connection, frame, reply)
+        if reply is not None:
+            self._send(connection, frame, reply)
 
     def _receive(self, connection: FrameConnection) -> RequestFrame | None:
         try:
@@ -78,62 +71,28 @@ class Responder:
         self._events.debug("dropped_unexecuted", request_id=frame.request_id)
         return False
 
-    def _send(self, connection: FrameConnection, frame: RequestFrame, reply: bytes) -> None:
+    def _send(self, connection: FrameConnection, frame: RequestFrame, reply: Reply) -> None:
         try:
-            connection.send(reply)
+            connection.send(reply.head, reply.body)
         except OSError as error:
-            self._events.debug("answer_undelivered", request_id=frame.request_id, error=str(error))
+            self._say_undelivered(frame, error)
 
-    def _execute(self, frame: RequestFrame, started_ns: int) -> tuple[bytes, bool]:
-        times = PhaseTimes()
-        self._caller.frame = frame
-        try:
-            result = self._executor.execute(decode_object(frame.body), frame.request_id, times)
-            return self._success(frame, started_ns, times, result), False
-        except ServiceError as error:
-            return self._failure(frame, started_ns, times, error)
+    def _say_undelivered(self, frame: RequestFrame, error: OSError) -> None:
+        self._events.debug("answer_undelivered", request_id=frame.request_id, error=str(error))
 
-    def _success(
-        self, frame: RequestFrame, started_ns: int, times: PhaseTimes, result: object,
-        call_id: int | None = None,
-    ) -> bytes:  # fmt: skip
-        """Return the reply with a result.
-
-        Raises:
-            EndpointError: it cannot be written as JSON.
-        """
-        try:
-            body = encode(self._executor.answer(result, call_id))
-        except Exception as error:
-            signature = self._executor.worker.signature
-            raise EndpointError(
-                f"{signature} returned something that cannot be written as JSON: {error}"
-            ) from error
-        return encode_reply(200, JSON, body, _phases(frame, started_ns, times))
-
-    def _failure(
-        self, frame: RequestFrame, started_ns: int, times: PhaseTimes, error: ServiceError
-    ) -> tuple[bytes, bool]:
-        """Return the reply with an error, and whether it is the server side's fault."""
-        failed = error.status >= 500
-        body = render_error(error, frame.request_id, self._version)
-        self._log_failure(error, frame.request_id)
-        phases = _phases(frame, started_ns, times)
-        return encode_reply(error.status, JSON, body, phases, failed=failed), failed
-
-    def _log_failure(self, error: ServiceError, request_id: str) -> None:
-        if error.status < 500:
-            self._events.debug("refused", code=error.code, error=error.message,
-                               request_id=request_id)  # fmt: skip
-            return
-        cause = error.__cause__ or error
-        trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
-        self._events.error(
-            "request_failed", code=error.code, error=error.message,
-            request_id=request_id, traceback=trace,
-        )  # fmt: skip
-
-
-def _phases(frame: RequestFrame, started_ns: int, times: PhaseTimes) -> tuple[int, int, int, int]:
-    queue_us = min((started_ns - frame.sent_ns) // 1000, MAX_MICROSECONDS)
-    return max(queue_us, 0), times.pre_us, times.predict_us, times.post_us
+    def _answer(self, connection: FrameConnection, progress: Progress) -> tuple[Reply | None, bool]:
+        """Execute the request; return the reply that is still to be sent, and whether it failed."""
+        frame = progress.frame
+        with self._executor.request(frame.request_id, frame.deadline_ns, frame.depth):
+            try:
+                inputs = read_inputs(frame, self._executor.worker.signature)
+                result = self._executor.execute(inputs, progress.times)
+                if isinstance(result, ItemStream) and frame.accepts != Accepts.WHOLE:
+                    return None, self._streams.send(connection, progress, result)
+                reply = self._replies.success(progress, collected(result))
+            except ServiceError as error:
+                reply = self._replies.failure(progress, error)
+            except OSError as error:  # of the connection: the caller has left in mid-stream
+                self._say_undelivered(frame, error)
+                return None, False
+        return reply, reply.failed

@@ -10,6 +10,7 @@ from basic_inference_server.wire.json_codec import encode
 from basic_inference_server.worker.execution import Executor, PhaseTimes
 from basic_inference_server.worker.flask_worker import FlaskWorker
 from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.streams import collected
 
 
 def warm_up(worker: FlaskWorker, requests: Sequence[dict[str, Any]]) -> None:
@@ -21,10 +22,11 @@ def warm_up(worker: FlaskWorker, requests: Sequence[dict[str, Any]]) -> None:
     executor = Executor(worker, {})
     for number, inputs in enumerate(requests):
         try:
-            encode(executor.answer(executor.execute(dict(inputs), "warmup", PhaseTimes())))
+            with executor.request("warmup"):
+                result = executor.execute(dict(inputs), PhaseTimes())
+                encode(executor.answer(collected(result)))
         except (ServiceError, TypeError) as error:
             is_permanent = isinstance(error, (BadInput, TypeError))
             raise EndpointLoadError(
                 f"WARMUP[{number}] failed: {error}", is_permanent=is_permanent
             ) from error
-    worker.call_id = 0

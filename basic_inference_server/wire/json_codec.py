@@ -39,6 +39,8 @@ def _default(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, (Decimal, PurePath)):
         return str(value)
+    if hasattr(value, "__bytes__") and not isinstance(value, type):  # a `Binary`
+        return base64.b64encode(bytes(value)).decode("ascii")
     if isinstance(value, Mapping):
         return dict(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

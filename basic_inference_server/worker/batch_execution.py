@@ -12,7 +12,9 @@ from typing import Any
 
 from basic_inference_server.core.clock import monotonic_ns
 from basic_inference_server.core.errors import EndpointError, ServiceError
-from basic_inference_server.worker.execution import Executor, PhaseTimes, describe
+from basic_inference_server.worker.current_request import CurrentRequest, Executing
+from basic_inference_server.worker.execution import Executor, PhaseTimes
+from basic_inference_server.worker.streams import ItemStream
 
 
 @dataclass
@@ -20,9 +22,8 @@ class Item:
     """One request of a batch; has a result or an error in the end."""
 
     inputs: dict[str, Any]
-    request_id: str
+    request: CurrentRequest
     times: PhaseTimes = field(default_factory=PhaseTimes)
-    call_id: int = 0
     prepared: Any = None
     result: Any = None
     error: ServiceError | None = None
@@ -56,10 +57,15 @@ class BatchExecutor:
         self._alone(item, self._prepare)
 
     def predict(self, items: Sequence[Item]) -> None:
-        """Predict for all items whose inputs were good."""
+        """Predict for all items whose inputs were good.
+
+        What the batch calls, it calls under the id and deadline of the one that can wait longest.
+        """
         started_ns = monotonic_ns()
         good = [item for item in items if item.error is None]
-        self._predict(good)
+        if good:
+            with Executing(_together([item.request for item in good])):
+                self._predict(good)
         predict_us = (monotonic_ns() - started_ns) // 1000
         for item in good:
             item.times.predict_us = predict_us
@@ -71,34 +77,33 @@ class BatchExecutor:
 
     def _alone(self, item: Item, step: Callable[[Item], None]) -> None:
         """Run one item's own step, under its own id; what it raises is its own error."""
-        with self._executor.request(item.request_id, item.call_id):
+        with self._executor.resumed(item.request):
             try:
                 step(item)
             except ServiceError as error:
                 item.error = error
             except BaseException as error:  # noqa: BLE001 - endpoint code may even raise SystemExit
-                item.error = self._failure(error)
+                item.error = self._executor.failure(error)
                 item.error.__cause__ = error
 
     def _prepare(self, item: Item) -> None:
-        self._worker.call_id += 1
-        item.call_id = self._worker.call_id
         item.prepared = self._executor.pre_process(item.inputs, item.times)
 
     def _finish(self, item: Item) -> None:
         item.result = self._executor.post_process(item.inputs, item.result, item.times)
-
-    def _failure(self, error: BaseException) -> EndpointError:
-        return EndpointError(f"{self._worker.signature} failed: {describe(error)}")
+        if isinstance(item.result, ItemStream):
+            item.result.close()
+            raise EndpointError(
+                f"{self._worker.signature} cannot stream the answers of a batch; set BATCH_SIZE to "
+                "1, or return a list."
+            )
 
     def _predict(self, items: Sequence[Item]) -> None:
-        if not items:
-            return
         results, error = self._predict_together(items)
         if error is None:
             self._share_out(items, results)
         elif len(items) == 1:
-            items[0].error = self._failure(error)
+            items[0].error = self._executor.failure(error)
             items[0].error.__cause__ = error
         else:
             self._on_failed_batch(error)
@@ -128,10 +133,20 @@ class BatchExecutor:
             return
         for item, share in zip(items, shares, strict=True):
             if isinstance(share, BaseException):
-                item.error = self._failure(share)
+                item.error = self._executor.failure(share)
                 item.error.__cause__ = share
             else:
                 item.result = share
+
+
+def _together(requests: list[CurrentRequest]) -> CurrentRequest:
+    """Return what stands for all requests of a batch: what it logs is nobody's own."""
+    if len(requests) == 1:
+        return requests[0]
+    patient = max(requests, key=lambda request: request.deadline_ns)
+    return CurrentRequest(
+        deadline_ns=patient.deadline_ns, depth=patient.depth, calls_as=patient.request_id
+    )
 
 
 def _shown(results: Any) -> str:

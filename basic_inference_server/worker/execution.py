@@ -6,9 +6,9 @@ The one place that calls endpoint code. Whatever that code raises, even `SystemE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_ns
@@ -18,9 +18,15 @@ from basic_inference_server.worker.base64_fields import (
     encode_outputs,
     uses_base64,
 )
+from basic_inference_server.worker.current_request import (
+    CurrentRequest,
+    Executing,
+    current_request,
+)
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
 from basic_inference_server.worker.schemas import input_reader, output_writer
+from basic_inference_server.worker.streams import ItemStream, is_stream
 from basic_inference_server.worker.validation_rules import check_rules
 
 MAX_REASON = 2000
@@ -97,7 +103,7 @@ class PhaseTimes:
 
 
 class Executor:
-    """Runs one request at a time through a loaded worker."""
+    """Runs requests through a loaded worker."""
 
     def __init__(
         self,
@@ -110,6 +116,7 @@ class Executor:
         `before_end` is called at the end of each request, while its id is still known.
         """
         self.worker = worker
+        self._calls = count(1)
         self._before_end = before_end
         self._read_inputs = input_reader(worker)
         self._check_result = output_writer(worker)
@@ -119,43 +126,43 @@ class Executor:
             "worker_id": worker.worker_id,
         }
 
-    def execute(self, inputs: dict[str, Any], request_id: str, times: PhaseTimes) -> Any:
-        """Return the endpoint's result; fill in `times` as far as it got.
+    def request(self, request_id: str, deadline_ns: int = 0, depth: int = 0) -> Executing:
+        """Have what the hooks log, record and call in a `with` block belong to a new request."""
+        return self.resumed(self.begin(request_id, deadline_ns, depth))
+
+    def begin(self, request_id: str, deadline_ns: int = 0, depth: int = 0) -> CurrentRequest:
+        """Count a new request and return it."""
+        return CurrentRequest(request_id, next(self._calls), deadline_ns, depth)
+
+    def resumed(self, request: CurrentRequest) -> Executing:
+        """Have what is done in a `with` block belong to a request that was begun before."""
+        return Executing(request, self._before_end)
+
+    def execute(self, inputs: dict[str, Any], times: PhaseTimes) -> Any:
+        """Return the endpoint's result for the current request; fill in `times` as far as it got.
+
+        The result of an endpoint that streams is an `ItemStream`; what an item raises is what this
+        raises.
 
         Raises:
             BadInput: `_pre_process` raised `ValueError`, `TypeError` or `KeyError`, or a base64
                 field cannot be decoded.
             EndpointError: a hook raised anything else.
         """
-        worker = self.worker
-        worker.call_id += 1
-        worker.request_id = request_id
         try:
             prepared = self.pre_process(inputs, times)
             started_ns = monotonic_ns()
-            predicted = worker._predict(prepared)  # noqa: SLF001 - the hooks that authors write
+            predicted = self.worker._predict(prepared)  # noqa: SLF001 - hooks that authors write
             times.predict_us = (monotonic_ns() - started_ns) // 1000
             return self.post_process(inputs, predicted, times)
         except ServiceError:
             raise
         except BaseException as error:
-            raise EndpointError(f"{worker.signature} failed: {describe(error)}") from error
-        finally:
-            self._before_end()
-            worker.request_id = ""
+            raise self.failure(error) from error
 
-    @contextmanager
-    def request(self, request_id: str, call_id: int) -> Iterator[None]:
-        """Have what the hooks log and record in a `with` block belong to that request."""
-        worker = self.worker
-        newest, worker.call_id = worker.call_id, call_id or worker.call_id
-        worker.request_id = request_id
-        try:
-            yield
-        finally:
-            self._before_end()
-            worker.request_id = ""
-            worker.call_id = max(newest, worker.call_id)
+    def failure(self, error: BaseException) -> EndpointError:
+        """Return what a client is told of an exception of the endpoint's."""
+        return EndpointError(f"{self.worker.signature} failed: {describe(error)}")
 
     def pre_process(self, inputs: dict[str, Any], times: PhaseTimes) -> Any:
         """Return what the endpoint makes of the inputs before it predicts.
@@ -177,19 +184,30 @@ class Executor:
         return prepared
 
     def post_process(self, inputs: dict[str, Any], predicted: Any, times: PhaseTimes) -> Any:
-        """Return what the endpoint makes of its prediction."""
+        """Return what the endpoint makes of its prediction; of a generator, of each item."""
+        if is_stream(predicted):
+            return ItemStream(predicted, lambda item: self._finished(inputs, item), self.failure)
         started_ns = monotonic_ns()
         result = self.worker._post_process(predicted)  # noqa: SLF001
+        if is_stream(result):
+            return ItemStream(result, lambda item: self._checked(inputs, item), self.failure)
+        result = self._checked(inputs, result)
+        times.post_us = (monotonic_ns() - started_ns) // 1000
+        return result
+
+    def _finished(self, inputs: dict[str, Any], item: Any) -> Any:
+        return self._checked(inputs, self.worker._post_process(item))  # noqa: SLF001
+
+    def _checked(self, inputs: dict[str, Any], result: Any) -> Any:
         if self._check_result is not None:
             result = self._check_result(result)
-        times.post_us = (monotonic_ns() - started_ns) // 1000
         return encode_outputs(inputs, result) if uses_base64(inputs) else result
 
-    def answer(self, result: Any, call_id: int | None = None) -> dict[str, Any]:
+    def answer(self, result: Any) -> dict[str, Any]:
         """Return the flat answer: the endpoint's fields, and metadata where it set none."""
         answer = {**result} if isinstance(result, dict) else {"data": result}
         answer.setdefault("time", local_time_text())
-        answer.setdefault("call_id", self.worker.call_id if call_id is None else call_id)
+        answer.setdefault("call_id", current_request().call_id)
         for name, value in self._metadata.items():
             answer.setdefault(name, value)
         return answer

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from basic_inference_server.core.clock import local_time_text
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.worker.call_error import CallError
+from basic_inference_server.worker.current_request import current_request
 
 Notification = dict[str, Any]
 Call = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[Any]]
@@ -66,8 +67,8 @@ class FlaskWorker:
         log: the seeds' logger.
         signature: the name under which the endpoint is reached.
         worker_id: number of this worker within its server.
-        call_id: number of the current call in this worker, from 1.
-        request_id: id of the current request.
+        call_id: number of the current call in this worker, from 1; 0 outside of one.
+        request_id: id of the current request; empty outside of one.
         shared: what `_load_shared` has returned.
     """
 
@@ -82,8 +83,6 @@ class FlaskWorker:
         self.worker_id = context.worker_id
         self.shared = context.shared
         self.config_data = dict(context.config_data)
-        self.call_id = 0
-        self.request_id = ""
         for key, value in self.config_data.items():
             setattr(self, f"cfg_{key.lower()}", value)
 
@@ -92,6 +91,16 @@ class FlaskWorker:
             key = name[len("cfg_") :].upper()
             raise AttributeError(f"{key} is neither in _CONFIG nor in the endpoint's section")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def call_id(self) -> int:
+        """Number of the current call in this worker, from 1."""
+        return current_request().call_id
+
+    @property
+    def request_id(self) -> str:
+        """Id of the current request."""
+        return current_request().request_id
 
     @classmethod
     def _load_shared(cls, config_data: dict[str, Any]) -> Any:

@@ -29,10 +29,21 @@ class Ending:
 
     def __init__(self) -> None:
         self.done: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
+        self.items: Items | None = None
+        self.call: Call | None = None
+        self.patience_ns = deadline_after(PATIENCE_S, 0)
 
     def on_reply(self, header: ReplyHeader, frame: bytes | bytearray) -> None:
         """End with an answer."""
         self.done.set_result(("reply", bytes(frame[header.body_at :])))
+
+    def on_stream(self, header: ReplyHeader, head: bytes) -> Items:
+        """Go on with its items."""
+        del header, head
+        self.items = Items(self.done)
+        if self.call is not None:
+            self.call.patience_ns = self.patience_ns
+        return self.items
 
     def on_lost(self) -> None:
         """End without one."""
@@ -45,6 +56,32 @@ class Ending:
     async def wait(self) -> tuple[str, bytes]:
         """Return how the call ended, and the answer's body."""
         return await asyncio.wait_for(asyncio.shield(self.done), PATIENCE_S)
+
+
+class Items:
+    """Keeps what comes of a streamed answer."""
+
+    def __init__(self, done: asyncio.Future[tuple[str, bytes]]) -> None:
+        self.parts: list[bytes] = []
+        self.came = asyncio.Event()
+        self._done = done
+
+    def on_content(self, content: bytes) -> None:
+        """Keep a part."""
+        self.parts.append(content)
+        self.came.set()
+
+    def on_end(self, content: bytes, status: int) -> None:
+        """Keep the last one."""
+        self._done.set_result((f"end {status}", b"".join([*self.parts, content])))
+
+    def on_lost(self) -> None:
+        """End without the last one."""
+        self._done.set_result(("lost in mid-stream", b"".join(self.parts)))
+
+    def on_deadline(self) -> None:
+        """End because the next one is late."""
+        self._done.set_result(("deadline in mid-stream", b"".join(self.parts)))
 
 
 class Bench:
@@ -66,7 +103,8 @@ class Bench:
         now_ns = monotonic_ns()
         deadline_ns = deadline_after(timeout_s, now_ns)
         head = encode_request(b"id-1", KIND, len(body), deadline_ns, now_ns)
-        return ending, self.hub.call(self.path, head, body, deadline_ns, ending)
+        ending.call = self.hub.call(self.path, head, body, deadline_ns, ending)
+        return ending, ending.call
 
     async def accept(self) -> socket.socket:
         """Take the next request, as a worker does."""

@@ -161,25 +161,25 @@ def test_reply_of_any_size_is_sent(pair: Pair, size: int) -> None:
     got = bytearray()
 
     def read() -> None:
-        while len(got) < size:
+        while len(got) < 4 + size:
             got.extend(pair.gateway.recv(100_000))
 
     pair.meanwhile(read)
-    pair.connection.send(reply)
+    pair.connection.send(b"head", reply)
     pair.close()
-    assert reply == got
+    assert b"head" + reply == got
 
 
 def test_reply_to_nobody_is_an_os_error_and_no_signal(pair: Pair) -> None:
     """SIGPIPE does not end the worker."""
     pair.gateway.close()
     with pytest.raises(BrokenPipeError):
-        pair.connection.send(b"x")
+        pair.connection.send(b"x", b"")
 
 
 def test_peer_that_does_not_read_costs_a_bounded_time(pair: Pair, short_patience: None) -> None:
     """A reply that nobody takes is given up."""
     started_s = monotonic_s()
     with pytest.raises(TimeoutError):
-        pair.connection.send(bytes(LARGE))
+        pair.connection.send(b"", bytes(LARGE))
     assert 0.04 <= monotonic_s() - started_s < 2

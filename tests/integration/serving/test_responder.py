@@ -15,7 +15,6 @@ from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, WorkerState
-from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.wire.frames import ReplyHeader, decode_reply_header, encode_request
@@ -65,9 +64,8 @@ class Desk:
         self.slot.set_state(WorkerState.IDLE, monotonic_ns())
         self.worker = ChosenWorker(context=WorkerContext(signature="demo", worker_id=3))
         self.responder = Responder(
-            self.worker, SPEC, self.slot, EventLog(self.said.append, "debug"),
-            EndpointCaller("demo", "", 30.0),
-        )  # fmt: skip
+            self.worker, SPEC, self.slot, EventLog(self.said.append, "debug")
+        )
 
     def serve(
         self, body: bytes, *, timeout_s: float = 30.0, stays: bool = True, ends: bool = False
@@ -307,7 +305,7 @@ def test_large_request_and_answer_go_through(desk: Desk) -> None:
     with gateway:
         body = json.dumps({"text": "x" * 8_000_000}).encode()
         now_ns = monotonic_ns()
-        head = encode_request(b"id", b"", len(body), now_ns + 30 * NS_PER_S, now_ns)
+        head = encode_request(b"id", b"application/json", len(body), now_ns + 30 * NS_PER_S, now_ns)
         gateway.sendall(head + body)
         reply = bytearray()
         while chunk := gateway.recv(1 << 20):

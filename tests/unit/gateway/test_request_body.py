@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from basic_inference_server.core.errors import BadRequest, UnsupportedMediaType
-from basic_inference_server.gateway.request_body import MAX_FIELDS, json_body
+from basic_inference_server.core.errors import BadRequest, UnsupportedMediaType, UriTooLong
+from basic_inference_server.gateway.request_body import MAX_FIELDS, addressee_of, read_body
 from tests.support.exchanges import make_exchange
 
 FORM = "application/x-www-form-urlencoded"
@@ -21,7 +21,7 @@ def body_of(
     body: bytes = b"", content_type: str | None = None, target: str = "/run", method: str = "POST"
 ) -> bytes:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    return bytes(json_body(make_exchange(method, target, headers, body)))
+    return bytes(read_body(make_exchange(method, target, headers, body)).content)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_json_body_is_not_copied() -> None:
     """A large body is passed on as the object that received it."""
     body = bytearray(JSON)
     exchange = make_exchange(headers={"Content-Type": "application/json"}, body=body)
-    assert body is json_body(exchange)
+    assert body is read_body(exchange).content
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b"null", b" {}", b"\xff"])
@@ -92,16 +92,42 @@ def test_body_of_a_get_is_ignored() -> None:
     assert {"a": "1"} == json.loads(body_of(JSON, "application/json", "/run?a=1", "GET"))
 
 
-@pytest.mark.parametrize(
-    "content_type", ["text/plain", "text/html", "application/xml", "multipart/form-data", "x"]
-)
-def test_type_that_no_decoder_takes_is_refused_by_name(content_type: str) -> None:
-    """The answer says what to send instead."""
-    with pytest.raises(UnsupportedMediaType) as caught:
+RAW_TYPES = ["text/plain", "image/png", "application/xml", "multipart/form-data; boundary=x"]
+
+
+@pytest.mark.parametrize("content_type", RAW_TYPES)
+def test_any_other_type_is_a_raw_body(content_type: str) -> None:
+    """It goes to the endpoint as it came, with its type and the fields of the query."""
+    body = bytearray(b"\xff\0")
+    headers = {"Content-Type": content_type}
+    exchange = make_exchange("POST", "/run/demo?A=1&B=x%20y", headers, body)
+    found = read_body(exchange)
+    assert content_type.encode() == found.content_type
+    assert body is found.content
+    assert {"A": "1", "B": "x y"} == json.loads(found.fields)
+
+
+@pytest.mark.parametrize("content_type", ["x", "text", "a/b\x01", "é/é", "/", "a/"])
+def test_type_that_is_none_is_refused(content_type: str) -> None:
+    """What cannot be a media type goes no further."""
+    with pytest.raises(UnsupportedMediaType, match="is not a media type"):
         body_of(b"hello", content_type)
-    assert (
-        f"Content-Type {content_type!r} is not read here; send application/json or a form."
-    ) == caught.value.message
+
+
+def test_raw_body_says_in_its_query_for_whom_it_is() -> None:
+    """Or in the path; without either the answer says what to do."""
+    headers = {"Content-Type": "image/png"}
+    named = make_exchange("POST", "/run?SIGNATURE=demo", headers, b"x")
+    assert "demo" == addressee_of(read_body(named))
+    with pytest.raises(UnsupportedMediaType, match="'image/png' names no endpoint"):
+        addressee_of(read_body(make_exchange("POST", "/run", headers, b"x")))
+
+
+def test_query_beside_a_raw_body_has_a_limit() -> None:
+    """Escapes make it longer than the target was."""
+    target = "/run/demo?A=" + "%01" * 11_000
+    with pytest.raises(UriTooLong):
+        read_body(make_exchange("POST", target, {"Content-Type": "image/png"}, b"x"))
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "latin-1", "UTF-32"])

@@ -10,6 +10,7 @@ from basic_inference_server.wire.frames import (
     MAX_MICROSECONDS,
     REPLY_HEADER_BYTES,
     REQUEST_HEADER_BYTES,
+    Accepts,
     FrameError,
     RequestFrame,
     decode_reply_header,
@@ -31,18 +32,27 @@ def request_bytes(body: bytes = b'{"SIGNATURE":"demo"}') -> bytes:
 
 
 @settings(deadline=None, max_examples=100, database=None)
-@given(IDS, TYPES, BODIES, INSTANTS, INSTANTS, st.integers(0, 255))
+@given(IDS, TYPES, BODIES, INSTANTS, INSTANTS, st.integers(0, 255), st.sampled_from(Accepts))
 def test_request_survives_its_journey(
-    request_id: str, content_type: str, body: bytes, deadline_ns: int, sent_ns: int, depth: int
+    request_id: str,
+    content_type: str,
+    body: bytes,
+    deadline_ns: int,
+    sent_ns: int,
+    depth: int,
+    accepts: Accepts,
 ) -> None:
     """The worker sees exactly what the gateway sent."""
+    fields = body[::-1]
     head = encode_request(
-        request_id.encode(), content_type.encode("latin-1"), len(body), deadline_ns, sent_ns, depth
-    )
+        request_id.encode(), content_type.encode("latin-1"), len(body), deadline_ns, sent_ns,
+        depth, accepts, fields,
+    )  # fmt: skip
     decoded = decode_request(bytearray(head + body))
-    assert RequestFrame(
-        request_id, content_type, memoryview(body), deadline_ns, sent_ns, depth
-    ) == (decoded)
+    expected = RequestFrame(
+        request_id, content_type, memoryview(body), deadline_ns, sent_ns, depth, accepts, fields
+    )
+    assert expected == decoded
 
 
 @settings(deadline=None, max_examples=100, database=None)

@@ -26,7 +26,7 @@ class EchoWorker(FlaskWorker):
 
 def execute(**inputs: Any) -> Any:
     executor = Executor(EchoWorker(context=WorkerContext()), {})
-    return executor.execute(inputs, "id", PhaseTimes())
+    return executor.execute(inputs, PhaseTimes())
 
 
 def packed(raw: bytes) -> str:

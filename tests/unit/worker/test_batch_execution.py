@@ -46,8 +46,11 @@ def run(*values: Any, worker_class: type[FlaskWorker] = Doubler) -> tuple[Any, l
     worker = worker_class(WorkerContext("demo"))
     worker._load_model()
     failed: list[BaseException] = []
-    items = [Item({"X": value}, f"r{number}") for number, value in enumerate(values)]
-    BatchExecutor(Executor(worker, {}), failed.append).execute(items)
+    executor = Executor(worker, {})
+    items = [
+        Item({"X": value}, executor.begin(f"r{number}")) for number, value in enumerate(values)
+    ]
+    BatchExecutor(executor, failed.append).execute(items)
     return worker, items, failed
 
 
@@ -106,7 +109,8 @@ def test_hooks_know_whose_turn_it_is() -> None:
     """What an item's own hooks log belongs to its request, and ids go on counting."""
     worker, items, _ = run(1, 2)
     assert [("pre", "r0", 1), ("pre", "r1", 2), ("post", "r0", 1), ("post", "r1", 2)] == worker.ids
-    assert ([1, 2], 2, "") == ([item.call_id for item in items], worker.call_id, worker.request_id)
+    assert [1, 2] == [item.request.call_id for item in items]
+    assert (0, "") == (worker.call_id, worker.request_id)
 
 
 class Wrong(FlaskWorker):

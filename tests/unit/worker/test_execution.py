@@ -65,7 +65,8 @@ def executor(worker: HookedWorker) -> Executor:
 
 
 def execute(executor: Executor, inputs: dict[str, Any] | None = None) -> Any:
-    return executor.execute(inputs or {}, "id-1", PhaseTimes())
+    with executor.request("id-1"):
+        return executor.execute(inputs or {}, PhaseTimes())
 
 
 def raising(error: BaseException) -> Hook:
@@ -96,7 +97,7 @@ def test_call_has_a_number_and_its_request_while_it_runs(
     worker.predict = raising(ValueError())
     with pytest.raises(EndpointError):
         execute(executor)
-    assert (3, "") == (worker.call_id, worker.request_id)
+    assert (0, "") == (worker.call_id, worker.request_id)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_phases_are_timed_as_far_as_they_got(
         setattr(worker, hook, raising(RuntimeError()))
     times = PhaseTimes()
     try:
-        executor.execute({}, "id", times)
+        executor.execute({}, times)
     except EndpointError:
         assert hook != "none"
     found = (times.pre_us, times.predict_us, times.post_us)
@@ -221,8 +222,8 @@ def test_phases_are_timed_as_far_as_they_got(
 
 def test_answer_has_the_endpoints_fields_and_the_metadata(executor: Executor) -> None:
     """The result's own fields come first and at the top level."""
-    execute(executor)
-    answer = executor.answer({"label": "cat"})
+    with executor.request("id-1"):
+        answer = executor.answer({"label": "cat"})
     assert "label" == next(iter(answer))
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", answer.pop("time"))
     assert {

@@ -11,6 +11,7 @@ import pytest
 import basic_inference_server
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.logs import Event, EventLog
+from basic_inference_server.worker.current_request import CurrentRequest, Executing
 from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
 
 
@@ -108,8 +109,8 @@ def test_notification_within_a_call_carries_the_request() -> None:
     """Who called can find what was said about the call."""
     kept: list[Notification] = []
     worker = make(notify=kept.append)
-    worker.call_id, worker.request_id = 7, "id-1"
-    worker._create_notification("log", 5)
+    with Executing(CurrentRequest("id-1", 7)):
+        worker._create_notification("log", 5)
     assert ("5", 7, "id-1") == (kept[0]["msg"], kept[0]["call_id"], kept[0]["request_id"])
 
 

@@ -44,7 +44,7 @@ class Shop(FlaskWorker):
 
 
 def run(worker_class: type[FlaskWorker] = Shop, **inputs: Any) -> Any:
-    return Executor(worker_class(WorkerContext("shop")), {}).execute(inputs, "r", PhaseTimes())
+    return Executor(worker_class(WorkerContext("shop")), {}).execute(inputs, PhaseTimes())
 
 
 def test_author_gets_the_typed_inputs() -> None:

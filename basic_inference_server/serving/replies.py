@@ -1,0 +1,122 @@
+"""Makes the reply frames of one endpoint: of results, of errors."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from typing import Any, NamedTuple
+
+from basic_inference_server.core.errors import EndpointError, ServiceError
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.wire.error_body import render_error
+from basic_inference_server.wire.frames import (
+    JSON_TYPE,
+    MAX_MICROSECONDS,
+    RequestFrame,
+    encode_reply_head,
+)
+from basic_inference_server.wire.json_codec import encode
+from basic_inference_server.worker.binary import Binary
+from basic_inference_server.worker.execution import Executor, PhaseTimes
+
+JSON = JSON_TYPE.encode()
+_MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,254}")
+MAX_FILE_NAME_BYTES = 1024
+
+
+class Reply(NamedTuple):
+    """A reply frame, in two parts so that a large body is not copied."""
+
+    head: bytes
+    body: bytes | memoryview
+    failed: bool
+
+
+class Progress(NamedTuple):
+    """One request on its way through the worker."""
+
+    frame: RequestFrame
+    started_ns: int
+    times: PhaseTimes
+
+    def phases_us(self) -> tuple[int, int, int, int]:
+        """Return how long it has waited, and how long each hook took."""
+        queue_us = min((self.started_ns - self.frame.sent_ns) // 1000, MAX_MICROSECONDS)
+        times = self.times
+        return max(queue_us, 0), times.pre_us, times.predict_us, times.post_us
+
+
+class Replies:
+    """Makes replies, and logs what failed."""
+
+    def __init__(self, executor: Executor, version: str, events: EventLog) -> None:
+        self._executor = executor
+        self._version = version
+        self._events = events
+
+    def success(self, progress: Progress, result: Any) -> Reply:
+        """Return the reply with a result.
+
+        Raises:
+            EndpointError: it cannot be sent.
+        """
+        if isinstance(result, Binary):
+            return self._binary(progress, result)
+        body = self.encoded(self._executor.answer(result))
+        return Reply(encode_reply_head(200, JSON, len(body), progress.phases_us()), body, False)
+
+    def encoded(self, value: Any) -> bytes:
+        """Return something of the endpoint's as JSON.
+
+        Raises:
+            EndpointError: it cannot be written as JSON.
+        """
+        try:
+            return encode(value)
+        except Exception as error:
+            signature = self._executor.worker.signature
+            raise EndpointError(
+                f"{signature} returned something that cannot be written as JSON: {error}"
+            ) from error
+
+    def _binary(self, progress: Progress, result: Binary) -> Reply:
+        file_name = (result.file_name or "").encode("utf-8", "replace")[:MAX_FILE_NAME_BYTES]
+        try:
+            body = memoryview(result.content).cast("B")
+        except TypeError as error:
+            raise self._unsendable(error) from error
+        if not _MEDIA_TYPE.fullmatch(str(result.content_type)):
+            raise self._unsendable(f"{result.content_type!r} is not a content type")
+        content_type = result.content_type.encode("ascii")
+        head = encode_reply_head(
+            200, content_type, len(body), progress.phases_us(), file_name=file_name
+        )
+        return Reply(head, body, False)
+
+    def _unsendable(self, reason: object) -> EndpointError:
+        signature = self._executor.worker.signature
+        return EndpointError(f"{signature} returned a Binary that cannot be sent: {reason}")
+
+    def failure(self, progress: Progress, error: ServiceError) -> Reply:
+        """Return the reply with an error; it counts as failed when the server side is at fault."""
+        body = self.error_body(progress.frame, error)
+        failed = error.status >= 500
+        head = encode_reply_head(error.status, JSON, len(body), progress.phases_us(), failed=failed)
+        return Reply(head, body, failed)
+
+    def error_body(self, frame: RequestFrame, error: ServiceError) -> bytes:
+        """Log an error and return what the caller is told."""
+        self._log_failure(error, frame.request_id)
+        return render_error(error, frame.request_id, self._version)
+
+    def _log_failure(self, error: ServiceError, request_id: str) -> None:
+        if error.status < 500:
+            self._events.debug("refused", code=error.code, error=error.message,
+                               request_id=request_id)  # fmt: skip
+            return
+        cause = error.__cause__ or error
+        trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        self._events.error(
+            "request_failed", code=error.code, error=error.message,
+            request_id=request_id, traceback=trace,
+        )  # fmt: skip
