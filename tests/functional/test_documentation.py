@@ -287,6 +287,14 @@ def parse_curl(command: str) -> tuple[str, str, dict[str, str], bytes | None]:
         elif word == "-d":
             body = next(words).encode()
             headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        elif word == "--data-binary":
+            body = Path(next(words).removeprefix("@")).read_bytes()
+        elif word == "-F":
+            name, _, path = next(words).partition("=@")
+            form = requests.Request("POST", "http://x", files={name: Path(path).read_bytes()})
+            prepared = form.prepare()
+            assert isinstance(prepared.body, bytes)
+            headers["Content-Type"], body = prepared.headers["Content-Type"], prepared.body
         elif not word.startswith("-"):
             url = word
     return method or ("GET" if body is None else "POST"), url, headers, body
