@@ -45,6 +45,7 @@ SERVING = [
     "lsh",
     "langid",
     "file_type",
+    "analyze",
 ]
 MODELS = SERVING[2:]
 # get_sim's model, not the text: scores may differ in the last digit from machine to machine.
