@@ -18,7 +18,7 @@ from basic_inference_server import FlaskWorker
 from endpoints._gazetteer import Entity, Gazetteer, Mention
 from endpoints._natural_text import Language, Languages, words_of
 from endpoints._text_embedding import TextEmbedder, needed_packages
-from endpoints._text_inputs import LANGUAGES, language_of, share_of, text_of
+from endpoints._text_inputs import LANGUAGE_RULE, LANGUAGES, language_of, share_of, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ _CONFIG: dict[str, Any] = {
     "GAZETTEER": "gazetteer.tsv.gz",
     "MAX_CHARS": 100_000,
     "VALIDATION_RULES": {
+        "LANGUAGE": LANGUAGE_RULE,
         "MIN_SCORE": {"TYPE": "number", "MIN_VAL": 0, "MAX_VAL": 1},
         "GAZETTEER": {"TYPE": "str", "MIN_LEN": 1},
         "MAX_CHARS": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 1_000_000},

@@ -111,12 +111,6 @@ def test_get_sim_together_equals_one_by_one(ask: Ask) -> None:
     assert [worker._predict(query) for query in batch] == worker._predict_batch(batch)
 
 
-def test_get_sim_without_a_known_language_does_not_load() -> None:
-    """A configured language that there is not is named at once."""
-    with pytest.raises((ValueError, EndpointLoadError), match='LANGUAGE should be "ro" or "en"'):
-        run_worker(GetSimWorker, {"WORD": "king"}, {"LANGUAGE": "fr"})
-
-
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
