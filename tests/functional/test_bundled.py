@@ -118,6 +118,16 @@ def test_every_bundled_endpoint_is_available(gateway: RunningGateway) -> None:
     assert {*SERVING, *off} == gateway.server_ports.keys()
 
 
+def test_error_page_shows_what_is_available(gateway: RunningGateway) -> None:
+    """The example of an error is what the bundled gateway answers."""
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    answer = check_error("unknown_signature", gateway.run("nope"))
+    ours = {"time", "request_id"}
+    assert shown.keys() == answer.keys()
+    assert {**shown, **{name: answer[name] for name in ours}} == answer
+
+
 def test_demonstration_answers_what_the_first_specification_shows(gateway: RunningGateway) -> None:
     """The body is flat, with the endpoint's own fields beside the metadata."""
     answer = gateway.run("dummy_model_demo1", INPUT_VALUE="5").json()
