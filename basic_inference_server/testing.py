@@ -29,14 +29,18 @@ from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.settings import process_environment
+from basic_inference_server.worker.batch_execution import BatchExecutor, Item
+from basic_inference_server.worker.discovery import overrides
 from basic_inference_server.worker.execution import (
     Executor,
     PhaseTimes,
+    describe,
     effective_config,
     load_shared,
     load_worker,
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
+from basic_inference_server.worker.load_error import EndpointLoadError
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 POLL_S = 0.01
@@ -63,11 +67,12 @@ class WorkerHarness:
         self.events: list[Event] = []
         module = sys.modules[worker_class.__module__]
         config_data = effective_config(getattr(module, "_CONFIG", {}), config or {})
+        self._log = EventLog(self.events.append, "debug")
         context = WorkerContext(
             signature=signature,
             config_data=config_data,
             shared=load_shared(worker_class, config_data),
-            log=Logger(log=EventLog(self.events.append, "debug")),
+            log=Logger(log=self._log),
             notify=self.notifications.append,
         )
         self.worker = load_worker(worker_class, context)
@@ -86,6 +91,31 @@ class WorkerHarness:
                 raise error.__cause__ from None
             raise
 
+    def run_batch(self, many_inputs: Sequence[dict[str, Any]]) -> list[Any]:
+        """Return for each of several requests its result, or the exception that it ended with.
+
+        They are one batch, executed as a server with that `BATCH_SIZE` does it; `events` has a
+        `batch_failed` when `_predict_batch` raised and was called again for each alone.
+
+        Raises:
+            EndpointLoadError: the endpoint has no `_predict_batch`.
+        """
+        name = type(self.worker).__name__
+        if not overrides(type(self.worker), "_predict_batch"):
+            raise EndpointLoadError(
+                f"a batch needs a method _predict_batch(self, prepared) of {name} that returns a "
+                "list of results"
+            )
+        items = [Item(inputs, f"test-{number}") for number, inputs in enumerate(many_inputs)]
+        BatchExecutor(self._executor, self._say_failed_batch).execute(items)
+        return [
+            item.result if item.error is None else item.error.__cause__ or item.error
+            for item in items
+        ]
+
+    def _say_failed_batch(self, error: BaseException) -> None:
+        self._log.warning("batch_failed", error=describe(error))
+
 
 def run_worker(
     worker_class: type[FlaskWorker],
@@ -97,8 +127,25 @@ def run_worker(
     The answer is a dict as a client gets it, without the metadata: a result that is not a dict
     comes as `{"data": result}`.
     """
-    result = WorkerHarness(worker_class, config).run(inputs)
-    return result if isinstance(result, dict) else {"data": result}
+    return _answer(WorkerHarness(worker_class, config).run(inputs))
+
+
+def run_worker_batch(
+    worker_class: type[FlaskWorker],
+    many_inputs: Sequence[dict[str, Any]],
+    config: Mapping[str, Any] | None = None,
+) -> list[Any]:
+    """Load a worker class and return its answers to one batch of requests.
+
+    In the place of an answer is the exception that the request ended with.
+    """
+    return [
+        _answer(outcome) for outcome in WorkerHarness(worker_class, config).run_batch(many_inputs)
+    ]
+
+
+def _answer(result: Any) -> Any:
+    return result if isinstance(result, (dict, BaseException)) else {"data": result}
 
 
 class RunningGateway:
