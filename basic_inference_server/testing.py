@@ -30,7 +30,6 @@ from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.settings import process_environment
 from basic_inference_server.worker.batch_execution import BatchExecutor, Item
-from basic_inference_server.worker.discovery import overrides
 from basic_inference_server.worker.execution import (
     Executor,
     PhaseTimes,
@@ -40,6 +39,7 @@ from basic_inference_server.worker.execution import (
     load_worker,
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
+from basic_inference_server.worker.hook_shapes import hook_problem, overrides
 from basic_inference_server.worker.load_error import EndpointLoadError
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
@@ -65,6 +65,9 @@ class WorkerHarness:
     ) -> None:
         self.notifications: list[Notification] = []
         self.events: list[Event] = []
+        problem = hook_problem(worker_class)
+        if problem:
+            raise EndpointLoadError(problem)
         module = sys.modules[worker_class.__module__]
         config_data = effective_config(getattr(module, "_CONFIG", {}), config or {})
         self._log = EventLog(self.events.append, "debug")
