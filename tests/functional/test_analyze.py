@@ -136,7 +136,7 @@ def test_endpoint_that_is_down_costs_its_part(
 
     def without_it() -> Any:
         # For a second after a stop a caller may still believe that the endpoint serves, and wait.
-        body = analyze_soon(gateway, 1.5, TEXT=ENGLISH).json()
+        body = analyze_soon(gateway, 1.1, TEXT=ENGLISH).json()
         codes = [error["code"] for error in body.get("errors", {}).values()]
         return body if codes == ["not_ready"] else None
 
