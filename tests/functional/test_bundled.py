@@ -45,6 +45,7 @@ SERVING = [
     "lsh",
     "langid",
     "file_type",
+    "analyze",
 ]
 MODELS = SERVING[2:]
 # get_sim's model, not the text: scores may differ in the last digit from machine to machine.
@@ -113,6 +114,18 @@ def test_every_bundled_endpoint_is_available(gateway: RunningGateway) -> None:
     assert APP_VER == answer["ver"]
     off = ["dummy_model_demo1-bis", "dummy_model_demo2-bis", *DISABLED]
     assert ["DISABLED"] * len(off) == [answer["SERVERS"][name]["state"] for name in off]
+    # tests/unit/test_published_ports.py counts on it: a disabled server has a port, too.
+    assert {*SERVING, *off} == gateway.server_ports.keys()
+
+
+def test_error_page_shows_what_is_available(gateway: RunningGateway) -> None:
+    """The example of an error is what the bundled gateway answers."""
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    answer = check_error("unknown_signature", gateway.run("nope"))
+    ours = {"time", "request_id"}
+    assert shown.keys() == answer.keys()
+    assert {**shown, **{name: answer[name] for name in ours}} == answer
 
 
 def test_demonstration_answers_what_the_first_specification_shows(gateway: RunningGateway) -> None:

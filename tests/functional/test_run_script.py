@@ -230,7 +230,7 @@ def test_image_runs_in_the_same_loop(script: Script) -> None:
     """With IMAGE the container gets ports and volume, is pulled, and follows the last one."""
     script.environment |= {"IMAGE": "account/repo", "TZ": "UTC", "BIS_LOG_LEVEL": "debug"}
     script.start(plan=[78, "serve"])
-    run = "run --rm --pull=always --stop-timeout 40 -p 5002-5010:5002-5010"
+    run = "run --rm --pull=always --stop-timeout 40 -p 5002-5022:5002-5022"
     volume = "-v ai_vol:/aid_app/_cache -e TZ=UTC -e BIS_LOG_LEVEL=debug account/repo"
     assert f"{run} {volume}".split() == script.wait_for_start(2)["argv"]
     script.send(signal.SIGTERM)

@@ -111,10 +111,12 @@ def test_get_sim_together_equals_one_by_one(ask: Ask) -> None:
     assert [worker._predict(query) for query in batch] == worker._predict_batch(batch)
 
 
-def test_get_sim_without_a_known_language_does_not_load() -> None:
-    """A configured language that there is not is named at once."""
-    with pytest.raises((ValueError, EndpointLoadError), match='LANGUAGE should be "ro" or "en"'):
-        run_worker(GetSimWorker, {"WORD": "king"}, {"LANGUAGE": "fr"})
+def test_refused_word_leaves_its_batch_as_it_is() -> None:
+    """Through the engine's own execution of batches, as an author tests it."""
+    inputs = [{"WORD": "cat"}, {"WORD": "nosuchword"}, {"WORD": "pisică", "TOPN": 2}]
+    cat, refused, pisica = loaded(GetSimWorker).run_batch(inputs)
+    assert [cat, pisica] == [loaded(GetSimWorker).run(inputs[n]) for n in (0, 2)]
+    assert "WORD 'nosuchword' is not among" in str(refused)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def test_configuration_runs_these_servers(settings: GatewaySettings) -> None:
         "lsh",
         "langid",
         "file_type",
+        "analyze",
         "support_process",
     ] == enabled
     assert settings.CONFIG_ENDPOINTS["support_process"].is_support_process
