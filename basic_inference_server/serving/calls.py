@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from basic_inference_server.control_client import exchange
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import DeadlineExceeded
 from basic_inference_server.core.topology import WAITING_STATES, Route, ServerState
@@ -23,12 +24,7 @@ from basic_inference_server.wire.frames import (
     encode_request,
 )
 from basic_inference_server.wire.json_codec import decode_object, encode
-from basic_inference_server.wire.messages import (
-    MAX_MESSAGE,
-    MessageError,
-    decode_message,
-    encode_message,
-)
+from basic_inference_server.wire.messages import MessageError
 from basic_inference_server.worker.call_error import CallError
 
 READ_CHUNK = 65536
@@ -113,17 +109,7 @@ class EndpointCaller:
 
     def _ask(self, signature: str) -> Route:
         question = {"command": "call_route", "caller": self._signature, "signature": signature}
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ASK_TIMEOUT_S)
-            connection.connect(self._control_path)
-            connection.sendall(encode_message(question))
-            received = bytearray()
-            while not received.endswith(b"\n"):
-                chunk = connection.recv(READ_CHUNK)
-                if not chunk or len(received) > MAX_MESSAGE:
-                    raise MessageError("the supervisor does not answer")
-                received += chunk
-        reply = decode_message(received)
+        reply = exchange(self._control_path, question, ASK_TIMEOUT_S)
         if "error" in reply:
             problem = reply["error"]
             raise CallError(signature, problem["status"], problem["code"], problem["message"])
