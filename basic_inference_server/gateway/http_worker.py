@@ -75,7 +75,7 @@ class HttpWorker(Worker):
             loop.add_signal_handler(number, stopping.set)
         hub = Hub(loop)
         counters = Counters(GatewayScoreboard(spec.scoreboard_fd), self.process_index)
-        gate = TokenGate(Path(spec.admin_token_path), EventLog(RecordWriter(), spec.log_level))
+        gate = TokenGate(Path(spec.admin_token_path), self.events)
         gate.look()
         bridge = WsgiBridge(make_application_factory(spec, gate), self.events, spec.app_version)
         link = SupervisorLink(spec.control_path, self.events)
