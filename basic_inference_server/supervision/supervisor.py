@@ -185,7 +185,7 @@ class Supervisor:
             self._look_for_code_at_s = now_s + LOOK_FOR_CODE_S
             self._replace_changed()
         self.gateway.tick(now_s)
-        self._out_of_memory.look(now_s)
+        self._out_of_memory.tick(now_s)
         self._clean_up_crew.tick(now_s)
         for program in self.support.values():
             program.tick(now_s)
