@@ -1,4 +1,4 @@
-"""Integration tests of the exchange with the supervisor, against one that says what it likes."""
+"""Integration tests of who asks the supervisor, against one that says what it likes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from basic_inference_server.control_client import exchange
+from basic_inference_server.core.errors import NotReady, ServiceError
+from basic_inference_server.gateway.control_plane.supervisor_client import SupervisorClient
 from basic_inference_server.wire.messages import MAX_MESSAGE, MessageError
 
 PATIENCE_S = 10.0
@@ -84,3 +86,23 @@ def test_supervisor_that_says_nothing_is_waited_for_so_long(path: Path) -> None:
         listener.listen(1)
         with pytest.raises(TimeoutError):
             exchange(str(path), {"command": "look"}, timeout_s=0.05)
+
+
+def test_supervisor_that_is_gone_is_not_ready(path: Path) -> None:
+    """The answer is one that tells a client to try again."""
+    with pytest.raises(NotReady, match="The supervisor does not answer") as caught:
+        SupervisorClient(str(path)).ask("look")
+    assert {"retry_after_s": 1} == caught.value.details
+
+
+def test_supervisor_that_hangs_up_is_not_ready(path: Path) -> None:
+    """A connection that ends instead of an answer is no answer."""
+    with Speaker(path, []) as speaker, pytest.raises(NotReady, match="has closed the connection"):
+        SupervisorClient(speaker.path).ask("look")
+
+
+def test_unknown_error_code_is_still_an_error(path: Path) -> None:
+    """A supervisor of a later version may refuse for reasons that we do not know."""
+    refusal = b'{"error": {"code": "new_reason", "message": "No."}}\n'
+    with Speaker(path, [refusal]) as speaker, pytest.raises(ServiceError, match=r"^No\.$"):
+        SupervisorClient(speaker.path).ask("look")
