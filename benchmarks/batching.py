@@ -23,8 +23,10 @@ from systems.model_systems import LITSERVE, MOSEC, OURS, SLEEP, ModelSystem, Set
 from tables import Table, spread
 from targets import Bound, Target, print_targets
 
+HEADS = ("requests/s", "of the ideal", "p50 ms", "p99 ms", "CPU us/request", "client's core")
 PARTS = ("ideal", "lone", "quiz")
 CALLERS = 64
+MANY_CALLERS = 128
 BATCH_SIZE = 32
 WORKERS = 2
 BATCH_S = 0.02
@@ -32,10 +34,11 @@ IDEAL_PER_S = WORKERS * BATCH_SIZE / BATCH_S
 MIN_OF_IDEAL = 0.95
 MAX_LONE_MS = 1.0
 OUR_WAITS_MS = (0.0, 2.0, 4.0, 8.0)
+OUR_BEST_WAIT_MS = 4.0
 PEER_WAIT_MS = 10.0
 HOW = (
-    f"Median of the rounds with the smallest and the largest. {CALLERS} callers in a closed loop, "
-    f"two workers, a model that sleeps for 20 ms a batch of at most {BATCH_SIZE}."
+    "Median of the rounds with the smallest and the largest. Callers in a closed loop, two "
+    f"workers, a model that sleeps for 20 ms a batch of at most {BATCH_SIZE}."
 )
 
 
@@ -45,16 +48,18 @@ class Case:
 
     system: ModelSystem
     wait_ms: float
+    gateways: int = 1
 
     @property
     def name(self) -> str:
         """As a row of the table."""
-        return f"{self.system.title}, wait {self.wait_ms:g} ms"
+        processes = f", {self.gateways} gateway processes" if self.gateways > 1 else ""
+        return f"{self.system.title}, wait {self.wait_ms:g} ms{processes}"
 
     @property
     def setup(self) -> Setup:
         """What it is started with."""
-        return Setup(SLEEP, BATCH_SIZE, self.wait_ms)
+        return Setup(SLEEP, BATCH_SIZE, self.wait_ms, self.gateways)
 
 
 @dataclass
@@ -62,12 +67,14 @@ class Found:
     """All that was measured, by row; the n-th entry of a list is of round n."""
 
     ideal: dict[str, list[Run]] = field(default_factory=dict)
+    many: dict[str, list[Run]] = field(default_factory=dict)
     lone: dict[str, list[Run]] = field(default_factory=dict)
     quiz: batching_quiz.QuizFound | None = None
 
 
 CASES = [
     *(Case(OURS, wait_ms) for wait_ms in OUR_WAITS_MS),
+    Case(OURS, OUR_BEST_WAIT_MS, gateways=2),
     Case(MOSEC, PEER_WAIT_MS),
     Case(LITSERVE, PEER_WAIT_MS),
 ]
@@ -127,13 +134,15 @@ def _measure_ideal(found: Found, seconds: int, round_index: int) -> None:
     """One configuration after the other, another one first in each round."""
     shift = round_index % len(CASES)
     for case in [*CASES[shift:], *CASES[:shift]]:
+        request = case.system.request(SLEEP)
         with started(case.system, case.setup, CALLERS) as server:
-            run = measure(server, case.system.request(SLEEP), CALLERS, seconds)
-        found.ideal.setdefault(case.name, []).append(run)
+            for callers, rows in ((CALLERS, found.ideal), (MANY_CALLERS, found.many)):
+                run = measure(server, request, callers, seconds)
+                rows.setdefault(case.name, []).append(run)
 
 
 def _measure_lone(found: Found, seconds: int) -> None:
-    """Both up at once and asked in turn, because their difference is a hundredth of each."""
+    """One right after the other, because their difference is a hundredth of each."""
     for name, setup in LONE.items():
         with started(OURS, setup, 1) as server:
             run = measure(server, OURS.request(SLEEP), 1, seconds)
@@ -189,11 +198,11 @@ def _of_ideal(runs: list[Run]) -> list[float]:
 
 def _tables(found: Found) -> list[Table]:
     result = []
-    if found.ideal:
-        heads = ("requests/s", "of the ideal", "p50 ms", "p99 ms", "CPU us/request", "client's core")
-        rows = {name: _cells(runs) for name, runs in found.ideal.items()}
-        title = f"{CALLERS} callers, 20 ms a batch, the ideal is {IDEAL_PER_S:.0f}/s"
-        result.append(Table(title, heads, rows))
+    for callers, measured in ((CALLERS, found.ideal), (MANY_CALLERS, found.many)):
+        if measured:
+            rows = {name: _cells(runs) for name, runs in measured.items()}
+            title = f"{callers} callers, 20 ms a batch, the ideal is {IDEAL_PER_S:.0f}/s"
+            result.append(Table(title, HEADS, rows))
     if found.lone:
         lone = {
             name: [
@@ -220,7 +229,7 @@ def _cells(runs: list[Run]) -> list[str]:
 
 
 def _record(found: Found) -> dict[str, object]:
-    parts = {"ideal": found.ideal, "lone": found.lone}
+    parts = {"ideal": found.ideal, "many": found.many, "lone": found.lone}
     record: dict[str, object] = {
         part: {name: [run.record() for run in runs] for name, runs in rows.items()}
         for part, rows in parts.items()

@@ -15,6 +15,7 @@ from load import run_wrk
 from loaded import WARM_SECONDS, Run, measure
 from server_process import Request, ServerProcess
 from systems import gateway
+from systems.bundled import load_bundled
 from tables import Table, spread
 from targets import Bound, Target
 
@@ -118,17 +119,16 @@ def start(folder: Path, signature: str, section: dict[str, Any]) -> ServerProces
 
 def profile() -> dict[str, float]:
     """What the hooks cost in this process, by request: no gateway, no JSON, no sockets."""
-    from systems.bundled import load_bundled
-
     worker = load_bundled(SIGNATURE, "BasicQuizModelWorker")
-    prepared = worker._pre_process(QUESTION)
-    predicted = worker._predict(prepared)
+    read, answer = worker._pre_process, worker._post_process  # noqa: SLF001 - the hooks are
+    predict, predict_batch = worker._predict, worker._predict_batch  # noqa: SLF001 - measured
+    prepared = read(QUESTION)
+    predicted = predict(prepared)
     return {
-        "reading the question": _median_us(lambda: worker._pre_process(QUESTION)),
-        "model alone": _median_us(lambda: worker._predict(prepared)),
-        "model in a batch": _median_us(lambda: worker._predict_batch([prepared] * BATCH_SIZE))
-        / BATCH_SIZE,
-        "writing the answer": _median_us(lambda: worker._post_process(predicted)),
+        "reading the question": _median_us(lambda: read(QUESTION)),
+        "model alone": _median_us(lambda: predict(prepared)),
+        "model in a batch": _median_us(lambda: predict_batch([prepared] * BATCH_SIZE)) / BATCH_SIZE,
+        "writing the answer": _median_us(lambda: answer(predicted)),
     }
 
 

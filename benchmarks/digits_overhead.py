@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import machine
+import numpy as np
 import program
 import tables
 from batching_quiz import start
@@ -74,15 +75,17 @@ def _run(options: argparse.Namespace) -> bool:
     find_wrk()
     machine.print_head()
     found = Found()
-    with tempfile.TemporaryDirectory(prefix="bench-digits-") as folder:
-        with start(Path(folder), "digits", {}) as server:
-            server.wait_for_200(REQUEST)
-            run_wrk(server.url, REQUEST, max(CONNECTIONS), WARM_SECONDS)
-            for _ in range(options.rounds):
-                found.loop_us.append(loop_us(options.seconds / 2))
-                for connections in CONNECTIONS:
-                    run = measure(server, REQUEST, connections, options.seconds)
-                    found.runs.setdefault(connections, []).append(run)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-digits-") as folder,
+        start(Path(folder), "digits", {}) as server,
+    ):
+        server.wait_for_200(REQUEST)
+        run_wrk(server.url, REQUEST, max(CONNECTIONS), WARM_SECONDS)
+        for _ in range(options.rounds):
+            found.loop_us.append(loop_us(options.seconds / 2))
+            for connections in CONNECTIONS:
+                run = measure(server, REQUEST, connections, options.seconds)
+                found.runs.setdefault(connections, []).append(run)
     targets = judge(found)
     tables.report("digits_overhead", options.markdown, [_table(found)], targets, HOW)
     record = {str(count): [run.record() for run in runs] for count, runs in found.runs.items()}
@@ -92,8 +95,6 @@ def _run(options: argparse.Namespace) -> bool:
 
 def loop_us(seconds: float) -> float:
     """CPU microseconds of one `session.run`, in a loop that does nothing else."""
-    import numpy as np
-
     session = load_bundled("digits", "DigitsWorker").session
     # The endpoint puts a blank image behind a single one, so the model sees two.
     inputs = {"X": np.array([PIXELS, [0] * len(PIXELS)], dtype=np.float32)}

@@ -36,8 +36,8 @@ MB = 1e6
 LINKED = ("run_gateway.py", "app_ver.py", "config_gateway.txt", "endpoints")
 NO_SERVER = ("FAILED", "BACKOFF")
 HOW = (
-    "`run_gateway.py` with the bundled configuration, from launch until `/list_servers` shows every "
-    "enabled endpoint `READY`. All of them load at the same time, so an endpoint's seconds hold its "
+    "`run_gateway.py` with the bundled configuration, from launch until `/list_servers` shows "
+    "every enabled endpoint `READY`. All of them load at once, so an endpoint's seconds hold its "
     "wait for a processor; its CPU is its own. Every start but the first finds the files in memory."
 )
 
@@ -176,9 +176,13 @@ def _tables(launches: list[Launch]) -> list[Table]:
     last = launches[-1]
     rows = {}
     for signature in sorted(last.cpu_s, key=lambda one: -last.cpu_s[one]):
-        pss_mb = sum(held for name, held in last.pss_mb.items() if name.startswith(f"{signature}: "))
+        pss_mb = sum(
+            held for name, held in last.pss_mb.items() if name.startswith(f"{signature}: ")
+        )
         rows[signature] = [
-            spread([one.load_s[signature] for one in launches if signature in one.load_s] or [0], 2),
+            spread(
+                [one.load_s[signature] for one in launches if signature in one.load_s] or [0], 2
+            ),
             spread([one.cpu_s[signature] for one in launches], 2),
             f"{pss_mb:.1f}",
         ]

@@ -100,7 +100,9 @@ def _run(options: argparse.Namespace) -> bool:
     find_wrk()
     machine.print_head()
     mlp_model()
-    cases = [Case(name, is_batched) for name in _prepared(options.only) for is_batched in (False, True)]
+    cases = [
+        Case(name, is_batched) for name in _prepared(options.only) for is_batched in (False, True)
+    ]
     found: Found = {case: {count: [] for count in options.connections} for case in cases}
     for round_index in range(options.rounds):
         print(f"round {round_index + 1} of {options.rounds}", file=sys.stderr)

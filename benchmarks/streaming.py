@@ -135,9 +135,7 @@ def judge(found: Found, *, is_ours_wanted: bool = True) -> list[Target]:
     return targets
 
 
-def _target(
-    name: str, values: list[float], bound: Bound, limit: float, unit: str = ""
-) -> Target:
+def _target(name: str, values: list[float], bound: Bound, limit: float, unit: str = "") -> Target:
     bounds = (min(values), max(values))
     return Target(name, statistics.median(values), bound, limit, unit, bounds)
 

@@ -39,7 +39,12 @@ class Table:
 
     def markdown(self) -> str:
         """For a page."""
-        lines = [f"{self.title}:", "", _row(("", *self.heads)), _row(["---"] * (len(self.heads) + 1))]
+        lines = [
+            f"{self.title}:",
+            "",
+            _row(("", *self.heads)),
+            _row(["---"] * (len(self.heads) + 1)),
+        ]
         lines += [_row((name, *cells)) for name, cells in self.rows.items()]
         return "\n".join(lines)
 
@@ -59,7 +64,7 @@ def add_markdown_option(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         const=PAGE,
-        help=f"write the tables into the program's block of this page ({PAGE.name} if none is named)",
+        help=f"write the tables into the program's block of this page ({PAGE.name})",
     )
 
 

@@ -29,6 +29,7 @@ class Setup:
     work: str = SLEEP
     batch_size: int = 1
     wait_ms: float = 0
+    gateways: int = 1  # GATEWAY_WORKERS; this gateway only
 
     def environment(self, address: Address) -> dict[str, str]:
         """What the applications read."""
@@ -98,7 +99,7 @@ def _start_ours(setup: Setup, folder: Path) -> ServerProcess:
         "BATCH_SIZE": setup.batch_size,
         "BATCH_WAIT_MS": setup.wait_ms,
     }
-    gateway.write_config(folder, {"model": section})
+    gateway.write_config(folder, {"model": section}, GATEWAY_WORKERS=setup.gateways)
     return gateway.start(folder, setup.environment(("", 0)))
 
 
@@ -144,7 +145,7 @@ def _start_peer(
     return ServerProcess(name, command, folder, lambda: address, variables)
 
 
-OURS = ModelSystem("ours", "this gateway", lambda: Path(), _start_ours, _ours_request)
+OURS = ModelSystem("ours", "this gateway", Path, _start_ours, _ours_request)
 MOSEC = ModelSystem(
     "mosec",
     f"mosec {model_environments.MOSEC.version}",

@@ -78,9 +78,7 @@ SYSTEMS = {
             _MOSEC.python,
             _program("mosec", _MOSEC.python, takes_address=True),
         ),
-        StreamSystem(
-            "bare", "http.server, no gateway", _own_python, _program("bare", _own_python)
-        ),
+        StreamSystem("bare", "http.server, no gateway", _own_python, _program("bare", _own_python)),
     )
 }
 OURS = "ours"

@@ -1,4 +1,4 @@
-"""The items of streaming.py from Python's own HTTP server, a chunk each: no gateway, no framework."""
+"""The items of streaming.py from Python's own HTTP server, a chunk each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
         self.wfile.write(b"0\r\n\r\n")
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing about each request."""
 
 

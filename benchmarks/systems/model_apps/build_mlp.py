@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ def build() -> onnx.ModelProto:
     """Three layers, a row in for each row out."""
     random = np.random.default_rng(0)
     nodes, weights, name = [], [], "x"
-    for index, (rows, columns) in enumerate(zip(SIZES, SIZES[1:], strict=False)):
+    for index, (rows, columns) in enumerate(pairwise(SIZES)):
         matrix = (random.standard_normal((rows, columns)) / rows**0.5).astype(np.float32)
         bias = np.zeros(columns, dtype=np.float32)
         weights.append(numpy_helper.from_array(matrix, f"w{index}"))

@@ -30,7 +30,7 @@ class Model:
         if self._session is None:
             time.sleep(SLEEP_S)
             return [[1.0]] * len(rows)
-        import numpy as np
+        import numpy as np  # noqa: PLC0415 - only where it is used
 
         answers = self._session.run(None, {"x": np.asarray(rows, dtype=np.float32)})[0]
         outputs: list[list[float]] = answers.tolist()
@@ -38,7 +38,7 @@ class Model:
 
 
 def _open_session() -> Any:
-    import onnxruntime
+    import onnxruntime  # noqa: PLC0415 - the same
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
