@@ -94,7 +94,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of 2 s each")
     parser.add_argument("--only", type=_parts, default=list(PARTS), help="of " + ",".join(PARTS))
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    tables.add_markdown_option(parser)
+    tables.add_markdown_option(parser, "batching")
     options = parser.parse_args()
     if options.quick:
         options.seconds, options.rounds = 2, 1

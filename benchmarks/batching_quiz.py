@@ -120,8 +120,8 @@ def start(folder: Path, signature: str, section: dict[str, Any]) -> ServerProces
 def profile() -> dict[str, float]:
     """What the hooks cost in this process, by request: no gateway, no JSON, no sockets."""
     worker = load_bundled(SIGNATURE, "BasicQuizModelWorker")
-    read, answer = worker._pre_process, worker._post_process  # noqa: SLF001 - the hooks are
-    predict, predict_batch = worker._predict, worker._predict_batch  # noqa: SLF001 - measured
+    read, answer = worker._pre_process, worker._post_process  # noqa: SLF001 - an author's hooks
+    predict, predict_batch = worker._predict, worker._predict_batch  # noqa: SLF001 - the same
     prepared = read(QUESTION)
     predicted = predict(prepared)
     return {

@@ -63,7 +63,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--launches", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one launch")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    tables.add_markdown_option(parser)
+    tables.add_markdown_option(parser, "loading")
     options = parser.parse_args()
     if options.quick:
         options.launches = 1

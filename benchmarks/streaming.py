@@ -64,7 +64,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--only", type=_names, default=list(SYSTEMS), help="of " + ",".join(SYSTEMS)
     )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    tables.add_markdown_option(parser)
+    tables.add_markdown_option(parser, "streaming")
     options = parser.parse_args()
     if options.quick:
         options.seconds, options.rounds = 1, 1

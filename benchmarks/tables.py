@@ -57,11 +57,20 @@ def spread(values: Sequence[float], digits: int) -> str:
     return f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def add_markdown_option(parser: argparse.ArgumentParser) -> None:
-    """`--markdown`: also put the tables on the page."""
+def add_markdown_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """`--markdown`: also put the tables on the page, which is looked at before measuring."""
+
+    def page_with_block(text: str) -> Path:
+        page = Path(text)
+        try:
+            _parts_of(page, name)
+        except (OSError, PageError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return page
+
     parser.add_argument(
         "--markdown",
-        type=Path,
+        type=page_with_block,
         nargs="?",
         const=PAGE,
         help=f"write the tables into the program's block of this page ({PAGE.name})",
@@ -104,13 +113,22 @@ def verdicts(targets: Sequence[Target]) -> Table:
 
 def write_block(page: Path, name: str, block: str) -> None:
     """Replace what stands between the two marks of a block."""
+    before, begin, end, after = _parts_of(page, name)
+    page.write_text(f"{before}{begin}\n\n{block}\n\n{end}{after}", encoding="utf-8")
+
+
+def _parts_of(page: Path, name: str) -> tuple[str, str, str, str]:
+    """What stands before a block, its two marks, and what stands after it.
+
+    Raises:
+        PageError: there is no such block.
+    """
     begin, end = f"<!-- {name}: written by benchmarks/{name}.py -->", f"<!-- end of {name} -->"
-    text = page.read_text(encoding="utf-8")
-    before, found_begin, rest = text.partition(begin)
+    before, found_begin, rest = page.read_text(encoding="utf-8").partition(begin)
     _, found_end, after = rest.partition(end)
     if not found_begin or not found_end:
         raise PageError(f"{page.name} has no block between {begin} and {end}")
-    page.write_text(f"{before}{begin}\n\n{block}\n\n{end}{after}", encoding="utf-8")
+    return before, begin, end, after
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
