@@ -33,11 +33,11 @@ judges:
 fuzz:
 	./run_tests.sh tests/judges -m judges -k fuzz --hypothesis-profile=long --timeout=0
 
-fuzz-scoreboard:
+scoreboard:
 	scripts/bootstrap.sh $(VENV) requirements-dev.lock
 	$(PY) benchmarks/scoreboard.py --write-docs
 
-coverage:
+fuzz-coverage:
 	scripts/bootstrap.sh .venv-fuzz requirements-dev.lock
 	.venv-fuzz/bin/python -m pip install --quiet --only-binary :all: --no-deps 'atheris>=3'
 	.venv-fuzz/bin/python tests/judges/coverage_guided.py
