@@ -187,16 +187,21 @@ class PullWorker(Worker):
         waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         waiter.register(self.PIPE[0], select.EPOLLIN)
         serve = self._make_server(listener)
-        while self.alive:
+        is_woken = False
+        while self.alive or is_woken:
             try:
                 accepted, _ = listener.accept()
             except BlockingIOError:
                 self.notifications.send()
-                waiter.poll()
+                # What has woken this worker wakes no other, so it has to be looked after even when
+                # it is to leave. Should it be killed just then, another one looks in a second.
+                events = waiter.poll(HEARTBEAT_S) if self.alive else []
+                is_woken = any(fd == listener.fileno() for fd, _ in events)
                 continue
             except OSError as error:
                 self._survive_failed_accept(error)
                 continue
+            is_woken = False
             self._failed_accepts = 0
             self._count_requests(serve(accepted))
 
