@@ -73,4 +73,5 @@ def _value(part: Field | File, content: bytearray) -> Any:
         except UnicodeDecodeError as error:
             raise BadInput(f"The field {part.name!r} is not UTF-8: {error}.") from error
     file_name = part.filename.replace("\\", "/").rpartition("/")[2].replace("\0", "")
-    return Binary(memoryview(content), part.headers.get("content-type", OCTETS), file_name or None)
+    content_type = part.headers.get("content-type") or OCTETS
+    return Binary(memoryview(content), content_type, file_name or None)
