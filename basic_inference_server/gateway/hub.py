@@ -252,6 +252,8 @@ class Hub:
         self._take_chunks(call, call.stream, received[header.body_at :])
 
     def _receive_chunks(self, call: Call, stream: StreamListener) -> None:
+        if call.is_paused:
+            return  # `resume` watches it again
         try:
             data = call.sock.recv(4 * READ_CHUNK)
         except BlockingIOError:
@@ -264,7 +266,8 @@ class Hub:
 
     def _take_chunks(self, call: Call, stream: StreamListener, data: bytes) -> None:
         content = call.chunks.read(data)
-        call.deadline_ns = monotonic_ns() + call.patience_ns
+        if not call.is_paused:  # its listener may have paused it when it took the head
+            call.deadline_ns = monotonic_ns() + call.patience_ns
         if call.chunks.status:
             self._end(call)
             stream.on_end(content, call.chunks.status)
