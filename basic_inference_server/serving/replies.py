@@ -98,10 +98,11 @@ class Replies:
 
     def error_body(self, frame: RequestFrame, error: ServiceError) -> bytes:
         """Log an error and return what the caller is told."""
-        self._log_failure(error, frame.request_id)
+        self.log_failure(error, frame.request_id)
         return render_error(error, frame.request_id, self._version)
 
-    def _log_failure(self, error: ServiceError, request_id: str) -> None:
+    def log_failure(self, error: ServiceError, request_id: str) -> None:
+        """Log an error, with the traceback of what the endpoint has raised."""
         if error.status < 500:
             self._events.debug("refused", code=error.code, error=error.message,
                                request_id=request_id)  # fmt: skip
