@@ -33,6 +33,11 @@ class RequestBody(NamedTuple):
     content: bytes | bytearray
     fields: bytes = b""
 
+    @property
+    def identity(self) -> bytes | bytearray:
+        """What is executed; the same raw body with other fields is another request."""
+        return self.content + self.fields if self.fields else self.content
+
 
 def read_body(exchange: Exchange) -> RequestBody:
     """Return the request's fields as JSON, or its raw body; what was sent is left untouched.
