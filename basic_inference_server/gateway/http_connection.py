@@ -88,6 +88,9 @@ class HttpConnection(asyncio.Protocol):
         self._limits.connections.discard(self)
         self._waiting.clear()
         exchange, self._exchange = self._exchange, None
+        if exchange is not None and exchange.stream is not None:
+            exchange.stream.forget()
+            exchange.stream = None
         if exchange is not None and exchange.on_abandoned is not None:
             on_abandoned, exchange.on_abandoned = exchange.on_abandoned, None
             on_abandoned()
