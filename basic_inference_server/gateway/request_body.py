@@ -66,7 +66,8 @@ def read_body(exchange: Exchange) -> RequestBody:
             raise UnsupportedMediaType("JSON is read as UTF-8 only; send charset=utf-8.")
         return RequestBody(JSON, body)
     if len(content_type) > MAX_TYPE_BYTES or not _MEDIA_TYPE.fullmatch(content_type):
-        raise UnsupportedMediaType("The header 'content-type' is not a media type.")
+        name = content_type[:128].decode("latin-1")
+        raise UnsupportedMediaType(f"Content-Type {name!r} is not a media type.")
     fields = _fields(exchange.query) if exchange.query else b""
     if len(fields) > MAX_FIELDS_BYTES:
         raise UriTooLong(f"The fields of the query are longer than {MAX_FIELDS_BYTES} bytes.")

@@ -206,7 +206,7 @@ class MisbehavingWorker(FlaskWorker):
             "nan": lambda: {"value": float("nan"), "more": [float("-inf")]},
             "circle": lambda: {"value": circle},
             "deep": lambda: {"value": deep},
-            "generator": lambda: (number for number in range(3)),
+            "iterator": lambda: iter(range(3)),
             "lock": threading.Lock,
             "exception": lambda: {"value": Unprintable()},
             "class": lambda: Unprintable,
