@@ -61,6 +61,14 @@ def test_body_of_any_other_type_arrives_as_it_is(post: Post, content: bytes) -> 
     assert {"SIGNATURE": "raw", "TOP": "3", "BODY": seen(content, "image/png")} == got
 
 
+def test_body_in_chunks_arrives_whole(post: Post) -> None:
+    """A client that reads from a pipe knows no length."""
+    parts = [ANY[place : place + 7] for place in range(0, 256, 7)]
+    assert (
+        seen(ANY, "image/png") == post("/run/raw", iter(parts), headers=PNG).json()["got"]["BODY"]
+    )
+
+
 def test_body_names_its_endpoint_in_the_path_the_query_or_by_the_port(
     gateway: RunningGateway, post: Post
 ) -> None:

@@ -24,6 +24,7 @@ ENDPOINTS: dict[str, dict[str, Any]] = {
     "streaming": {"NR_WORKERS": 2, "TIMEOUT": 20},
     "lone": {"SERVER_CLASS": "streaming", "TIMEOUT": 20},
     "hasty": {"SERVER_CLASS": "streaming", "TIMEOUT": 0.7},
+    "again": {"SERVER_CLASS": "streaming", "IDEMPOTENT": True},
     "batched": {"BATCH_SIZE": 2},
     "asking": {},
 }
@@ -167,6 +168,14 @@ def test_worker_that_dies_in_mid_stream_is_the_last_item(
     *_, (name, error) = parse_events(ask(gateway, headers=EVENTS, AT=1, DO=deed).content)
     assert ("error", "worker_died") == (name, error["code"])
     eventually(lambda: gateway.servers()["streaming"]["ready_workers"] == 2)
+
+
+def test_stream_is_begun_again_only_before_its_first_item(gateway: RunningGateway) -> None:
+    """What a client has had of it cannot be taken back, `IDEMPOTENT` or not."""
+    *items, error = parse_lines(ask(gateway, "again", AT=1, DO="kill").content)
+    assert ([0], "worker_died") == (numbers(items), error["code"])
+    answer = ask(gateway, "again", N=2, AT=0, DO="die once")
+    assert [0, 1] == numbers(parse_lines(answer.content))
 
 
 def test_worker_that_dies_before_the_first_item_is_an_error_answer(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from basic_inference_server.core.scoreboard import IN_FLIGHT
 from basic_inference_server.gateway.dispatch import Dispatch
 from basic_inference_server.gateway.exchange import Exchange
 from basic_inference_server.gateway.hub import Call, Hub
@@ -59,6 +60,7 @@ def worker(harness: HttpHarness, tmp_path: Path) -> Iterator[Worker]:
     plane.know(replace(ROUTE, socket_path=made.path))
     harness.limits.handle = plane.plane.handle
     yield made
+    assert [0] == plane.counted(IN_FLIGHT)
     harness.call(hub.close)
     made.close()
     os.close(plane.board.fd)

@@ -178,6 +178,21 @@ def test_parts_without_end_are_refused() -> None:
         read(body_of(*parts, part('; name="more"')))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(body_of(part("; a=b" * 100_000)), id="parameters"),
+        pytest.param(body_of(b"A: b\r\n" * 100_000), id="headers"),
+        pytest.param(body_of(part('; name="' + "a" * 500_000)), id="name"),
+        pytest.param(b"a" * 500_000 + body_of(part('; name="A"')), id="what comes before"),
+    ],
+)
+def test_head_without_end_is_refused(body: bytes) -> None:
+    """Ten megabytes of it would hold the worker for many seconds."""
+    with pytest.raises(BadInput, match="head above 131072 bytes"):
+        read(body)
+
+
 @settings(deadline=None, max_examples=300, database=None)
 @given(st.data())
 def test_damaged_bodies_are_read_or_refused(data: st.DataObject) -> None:
