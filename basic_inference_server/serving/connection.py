@@ -111,4 +111,7 @@ class FrameConnection:
             OSError: as for `send_patiently`.
         """
         self._connection.settimeout(timeout_s)
-        return data[self._connection.send(data, socket.MSG_NOSIGNAL) :]
+        try:
+            return data[self._connection.send(data, socket.MSG_NOSIGNAL) :]
+        finally:
+            self._connection.settimeout(None)  # with a time-out Python polls before `send_now`

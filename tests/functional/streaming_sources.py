@@ -43,6 +43,9 @@ class StreamingWorker(FlaskWorker):
             threading.Event().wait(60)
         if deed == "pause":
             threading.Event().wait(0.4)
+        if deed == "much":
+            for _ in range(400):
+                yield "x" * 100_000
         if deed == "flood":
             while True:
                 yield "x" * 100_000

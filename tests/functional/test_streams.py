@@ -23,7 +23,7 @@ pytestmark = pytest.mark.shares_gateway
 ENDPOINTS: dict[str, dict[str, Any]] = {
     "streaming": {"NR_WORKERS": 2, "TIMEOUT": 20},
     "lone": {"SERVER_CLASS": "streaming", "TIMEOUT": 20},
-    "hasty": {"SERVER_CLASS": "streaming", "TIMEOUT": 0.7},
+    "hasty": {"SERVER_CLASS": "streaming", "TIMEOUT": 0.7, "WARMUP": [{"N": 2, "ID": "warm"}]},
     "again": {"SERVER_CLASS": "streaming", "IDEMPOTENT": True},
     "batched": {"BATCH_SIZE": 2},
     "asking": {},
@@ -233,6 +233,30 @@ def test_client_that_does_not_read_holds_back_the_worker_only(gateway: RunningGa
         assert not is_closed(gateway, "left-2")
     eventually(lambda: is_closed(gateway, "left-2"))
     assert [0] == numbers(parse_lines(ask(gateway, "lone", N=1).content))
+
+
+def test_client_that_pauses_gets_all_of_it(gateway: RunningGateway) -> None:
+    """For longer than the endpoint's TIMEOUT: neither the stream nor the worker is late."""
+    (pid,) = gateway.servers()["hasty"]["worker_pids"]
+    answer = OpenAnswer(gateway.port, "/run/hasty", N=2, AT=1, DO="much")
+    assert 0 == answer.read_item()["n"]
+    clock = ask(gateway, N=4, AT="each", DO="pause")  # 1.6 s
+    assert 4 == len(parse_lines(clock.content))
+    assert 1 == gateway.servers()["hasty"]["busy_workers"]
+    *items, last = answer.read_rest()
+    assert ([100_000] * 400, 1) == ([len(item) for item in items], last["n"])
+    assert [pid] == gateway.servers()["hasty"]["worker_pids"]
+
+
+def test_stream_is_run_to_its_end_for_a_warm_up(gateway: RunningGateway) -> None:
+    """Before the first request."""
+    assert is_closed(gateway, "warm")
+
+
+def test_page_of_another_origin_may_read_a_stream(gateway: RunningGateway) -> None:
+    """As other answers (CORS)."""
+    answer = ask(gateway, headers={"Origin": "https://example.org"})
+    assert "*" == answer.headers["Access-Control-Allow-Origin"]
 
 
 def test_batch_is_not_streamed(gateway: RunningGateway) -> None:
