@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+import contextlib
+from typing import ClassVar, NamedTuple
 
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import monotonic_ns
@@ -22,6 +23,23 @@ from basic_inference_server.worker.async_execution import AsyncExecutor
 from basic_inference_server.worker.async_streams import AsyncItemStream, collected_async
 from basic_inference_server.worker.execution import Executor, PhaseTimes
 from basic_inference_server.worker.flask_worker import FlaskWorker
+
+
+GATEWAY_GOES_WITHIN_S = 1.0
+
+
+class Outcome(NamedTuple):
+    """How a request has ended.
+
+    Attributes:
+        reply: what is still to be sent.
+        failed: whether the endpoint has failed.
+        is_late: whether it was cancelled at its deadline.
+    """
+
+    reply: Reply | None
+    failed: bool
+    is_late: bool = False
 
 
 class AsyncResponder(Responder):
@@ -55,15 +73,25 @@ class AsyncResponder(Responder):
         failed = True
         try:
             progress = Progress(frame, started_ns, PhaseTimes())
-            reply, failed = await self._answer_async(connection, progress, lane)
+            outcome = await self._answer_async(connection, progress, lane)
+            failed = outcome.failed
         finally:
             lane.finish(started_ns, monotonic_ns(), failed=failed)
             self._free.append(lane)
-        if reply is not None:
+        if outcome.reply is not None:
             try:
-                await connection.send_async(reply.head, reply.body)
+                await connection.send_async(outcome.reply.head, outcome.reply.body)
             except (OSError, asyncio.TimeoutError) as error:
                 self._say_undelivered(frame, error)
+        elif outcome.is_late:
+            # The gateway has the same deadline. Closing first would look like a worker that died.
+            await self._until_left(connection)
+
+    async def _until_left(self, connection: AsyncConnection) -> None:
+        left = asyncio.Event()
+        self.hang_ups.watch(connection, left.set)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(left.wait(), GATEWAY_GOES_WITHIN_S)
 
     async def _receive_async(self, connection: AsyncConnection) -> RequestFrame | None:
         try:
@@ -74,8 +102,8 @@ class AsyncResponder(Responder):
 
     async def _answer_async(
         self, connection: AsyncConnection, progress: Progress, lane: Slot
-    ) -> tuple[Reply | None, bool]:
-        """Execute the request; return the reply that is still to be sent, and whether it failed."""
+    ) -> Outcome:
+        """Execute the request."""
         frame = progress.frame
         request = self._executor.begin(frame.request_id, frame.deadline_ns, frame.depth)
         cancellation = Cancellation(self._loop, self.hang_ups, connection, request)
@@ -87,23 +115,24 @@ class AsyncResponder(Responder):
                     sender = AsyncStreamSender(
                         connection, progress, request, lane, self._timeout_ns
                     )
-                    return None, await sender.send(result, self._executor, self._replies)
+                    failed = await sender.send(result, self._executor, self._replies)
+                    return Outcome(None, failed)
                 reply = self._replies.success(progress, await collected_async(result))
             except ServiceError as error:
                 reply = self._replies.failure(progress, error)
             except asyncio.CancelledError as error:
                 if not cancellation.has_come:  # the endpoint's own
-                    return self._failed_by(progress, error)
+                    reply = self._failed_by(progress, error)
+                    return Outcome(reply, reply.failed)
                 reason = "deadline" if cancellation.is_late else "caller left"
                 self._events.debug("cancelled", request_id=frame.request_id, reason=reason)
-                return None, cancellation.is_late
+                return Outcome(None, cancellation.is_late, cancellation.is_late)
             except OSError as error:  # of the connection: the caller has left in mid-stream
                 self._say_undelivered(frame, error)
-                return None, False
-        return reply, reply.failed
+                return Outcome(None, False)
+        return Outcome(reply, reply.failed)
 
-    def _failed_by(self, progress: Progress, error: BaseException) -> tuple[Reply, bool]:
+    def _failed_by(self, progress: Progress, error: BaseException) -> Reply:
         failure = self._executor.failure(error)
         failure.__cause__ = error
-        reply = self._replies.failure(progress, failure)
-        return reply, reply.failed
+        return self._replies.failure(progress, failure)

@@ -30,7 +30,10 @@ class HangUps:
         """Call `on_left` once when the caller has left."""
         fd = connection.fileno()
         self._watched[fd] = connection, on_left
-        self._epoll.register(fd, EVENTS)
+        try:
+            self._epoll.register(fd, EVENTS)
+        except FileExistsError:  # it was watched before
+            self._epoll.modify(fd, EVENTS)
 
     def forget(self, connection: AsyncConnection) -> None:
         """Call nobody any more; closing the connection is all that has to follow."""

@@ -196,10 +196,7 @@ class PullWorker(Worker):
         """
         self.slot.set_state(WorkerState.PARKED, monotonic_ns())
         announce_load_failure(self.announcer, self.spec, self.worker_id, error)
-        waker = select.poll()
-        waker.register(self.PIPE[0], select.POLLIN)
-        while self.alive:
-            waker.poll(1000)
+        self.wait_for_the_end()
 
     def _serve(self) -> None:
         listener: socket.socket = self.sockets[0]
