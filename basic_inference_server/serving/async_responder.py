@@ -24,7 +24,6 @@ from basic_inference_server.worker.async_streams import AsyncItemStream, collect
 from basic_inference_server.worker.execution import Executor, PhaseTimes
 from basic_inference_server.worker.flask_worker import FlaskWorker
 
-
 GATEWAY_GOES_WITHIN_S = 1.0
 
 
@@ -113,7 +112,7 @@ class AsyncResponder(Responder):
                 result = await self._executor.execute_async(inputs, progress.times)
                 if isinstance(result, AsyncItemStream) and frame.accepts != Accepts.WHOLE:
                     sender = AsyncStreamSender(
-                        connection, progress, request, lane, self._timeout_ns
+                        connection, progress, cancellation, lane, self._timeout_ns
                     )
                     failed = await sender.send(result, self._executor, self._replies)
                     return Outcome(None, failed)

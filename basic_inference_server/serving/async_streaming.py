@@ -9,13 +9,13 @@ from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.scoreboard import Slot
 from basic_inference_server.serving.async_connection import AsyncConnection
+from basic_inference_server.serving.cancellation import Cancellation
 from basic_inference_server.serving.replies import Progress, Replies
 from basic_inference_server.serving.streaming import SEND_TIMEOUT_S
 from basic_inference_server.wire.frames import encode_chunk, encode_reply_head
 from basic_inference_server.wire.stream_layouts import Layout, layout_for
 from basic_inference_server.worker.async_execution import AsyncExecutor
 from basic_inference_server.worker.async_streams import AsyncItemStream
-from basic_inference_server.worker.current_request import CurrentRequest
 
 
 class AsyncStreamSender:
@@ -25,13 +25,14 @@ class AsyncStreamSender:
         self,
         connection: AsyncConnection,
         progress: Progress,
-        request: CurrentRequest,
+        cancellation: Cancellation,
         lane: Slot,
         timeout_ns: int,
     ) -> None:
         self._connection = connection
         self._progress = progress
-        self._request = request
+        self._cancellation = cancellation
+        self._request = cancellation.request
         self._lane = lane
         self._timeout_ns = timeout_ns
         self._patience_ns = progress.frame.deadline_ns - progress.frame.sent_ns
@@ -73,13 +74,15 @@ class AsyncStreamSender:
                 200, self._layout.content_type, 0, self._progress.phases_us(), is_stream=True
             )
             chunk, self._has_begun = head + chunk, True
-        left = self._connection.send_now(chunk)
-        if left:
-            self._give_time(SEND_TIMEOUT_S * NS_PER_S)
-            try:
+        try:
+            left = self._connection.send_now(chunk)
+            if left:
+                self._give_time(SEND_TIMEOUT_S * NS_PER_S)
                 await self._connection.send_rest(left, SEND_TIMEOUT_S)
-            except asyncio.TimeoutError as error:
-                raise OSError("the caller does not read") from error
+        except (OSError, asyncio.TimeoutError) as error:
+            # The generator is closed now; its clean-up must not be cancelled for the same reason.
+            self._cancellation.disarm()
+            raise OSError(str(error) or "the caller does not read") from error
 
     def _give_time(self, waiting_ns: int) -> None:
         now_ns = monotonic_ns()

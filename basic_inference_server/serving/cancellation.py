@@ -60,12 +60,13 @@ class Cancellation:
     """Has the current task cancelled in a `with` block, at the deadline or when the caller leaves.
 
     Attributes:
+        request: whose `deadline_ns` counts; it may be moved.
         is_late: whether the deadline was the reason.
         has_come: whether the task was cancelled.
     """
 
-    __slots__ = ("_connection", "_hang_ups", "_loop", "_request", "_task", "_timer", "has_come",
-                 "is_late")  # fmt: skip
+    __slots__ = ("_connection", "_hang_ups", "_loop", "_task", "_timer", "has_come", "is_late",
+                 "request")  # fmt: skip
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Cancellation:
         self._loop = loop
         self._hang_ups = hang_ups
         self._connection = connection
-        self._request = request
+        self.request = request
         self.is_late = self.has_come = False
 
     def __enter__(self) -> Cancellation:
@@ -89,16 +90,20 @@ class Cancellation:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.disarm()
+
+    def disarm(self) -> None:
+        """Cancel nothing any more."""
         self._timer.cancel()
         self._hang_ups.forget(self._connection)
 
     def _set_timer(self) -> None:
-        left_s = (self._request.deadline_ns - monotonic_ns()) / NS_PER_S
+        left_s = (self.request.deadline_ns - monotonic_ns()) / NS_PER_S
         self._timer = self._loop.call_later(max(left_s, 0.001), self._on_time)
 
     def _on_time(self) -> None:
         """The deadline has come, unless the request has been given more time since."""
-        if monotonic_ns() < self._request.deadline_ns:
+        if monotonic_ns() < self.request.deadline_ns:
             self._set_timer()
         else:
             self.is_late = True
