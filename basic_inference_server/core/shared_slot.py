@@ -39,6 +39,8 @@ class SharedSlot:
         self._started_ns: dict[int, int] = {}  # by lane, in the order in which they began
         self._deadline_ns: dict[int, int] = {}
         self._limit_ns: int | None = None
+        for lane in range(count):  # of a predecessor that died
+            slot.words[slot.first_call + lane] = 0
         slot.words[slot.base + LANES] = count
         self.lanes = [Lane(self, slot, number) for number in range(count)]
 
