@@ -31,7 +31,7 @@ RUN python -m compileall -q . \
 USER 10001:10001
 VOLUME /aid_app/_cache
 
-EXPOSE 5002-5010
+EXPOSE 5002-5022
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:5002/v1/live', timeout=4)"]

@@ -7,7 +7,7 @@
 # With IMAGE set and Docker there, a container of that image is run in the same loop.
 #
 #   IMAGE            container image to run instead of the checkout
-#   CACHE_VOLUME     volume of its _cache (ai_vol)    PORTS  published ports (5002-5010)
+#   CACHE_VOLUME     volume of its _cache (ai_vol)    PORTS  published ports (5002-5022)
 #   PULL             always; "missing" for an image that was built on this machine
 #   RESTART_DELAY_S  seconds between an end and the next start (5)
 #   PYTHON           interpreter that creates .venv (the newest one found from 3.10 on)
@@ -89,7 +89,7 @@ run_container() {
   [ $# -eq 0 ] || command=(python run_gateway.py "$@")
   # --stop-timeout leaves room for the gateway's own 30 s of draining.
   run_child process "${docker[@]}" run --rm --pull="${PULL:-always}" --stop-timeout 40 \
-    -p "${PORTS:-5002-5010}:${PORTS:-5002-5010}" -v "${CACHE_VOLUME:-ai_vol}:/aid_app/_cache" \
+    -p "${PORTS:-5002-5022}:${PORTS:-5002-5022}" -v "${CACHE_VOLUME:-ai_vol}:/aid_app/_cache" \
     ${options[@]+"${options[@]}"} "$IMAGE" ${command[@]+"${command[@]}"}
 }
 

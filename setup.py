@@ -43,7 +43,11 @@ setup(
     # Not the bundled endpoints: a top-level package of that name would hide a user's own folder.
     packages=find_packages(include=["basic_inference_server", "basic_inference_server.*"]),
     package_data={
-        "basic_inference_server": ["py.typed", *(f"**/*.{ending}" for ending in PAGE_FILES)],
+        "basic_inference_server": [
+            "py.typed",
+            "supervision/janitor.sh",
+            *(f"**/*.{ending}" for ending in PAGE_FILES),
+        ],
     },
     install_requires=requirements("runtime"),
     extras_require={name: requirements(name) for name in ("models", "ner", "dev")},

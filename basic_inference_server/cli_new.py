@@ -103,8 +103,18 @@ def create(arguments: argparse.Namespace) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
-    print(f"Try its test: python -m pytest {folder / 'tests' / f'test_{name}.py'}")
-    print("A running gateway takes it with POST /reload; otherwise start one.")
+    _say_what_next(folder, arguments.config, name)
+
+
+def _say_what_next(folder: Path, config: str, name: str) -> None:
+    where = "" if folder == Path() else f", in {folder}"
+    option = "" if config == "config_gateway.txt" else f" --config {config}"
+    request = json.dumps({"SIGNATURE": name, "VALUE": 3})
+    print(f"Next{where}:")
+    print(f"  python -m pytest tests/test_{name}.py")
+    print(f"  python -m basic_inference_server run --host 127.0.0.1{option}")
+    print(f"  curl -s http://127.0.0.1:5002/run -d '{request}'")
+    print("A gateway that runs takes it with POST /reload.")
 
 
 def _config_text(path: Path) -> str:

@@ -19,25 +19,31 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import requests
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.settings import process_environment
+from basic_inference_server.worker.batch_execution import BatchExecutor, Item
+from basic_inference_server.worker.binary import OCTETS, Binary
 from basic_inference_server.worker.execution import (
     Executor,
     PhaseTimes,
+    describe,
     effective_config,
     load_shared,
     load_worker,
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
-from basic_inference_server.worker.streams import collected
+from basic_inference_server.worker.hook_shapes import hook_problem, overrides
+from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.streams import ItemStream, collected
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 POLL_S = 0.01
@@ -62,31 +68,84 @@ class WorkerHarness:
     ) -> None:
         self.notifications: list[Notification] = []
         self.events: list[Event] = []
+        problem = hook_problem(worker_class)
+        if problem:
+            raise EndpointLoadError(problem)
         module = sys.modules[worker_class.__module__]
         config_data = effective_config(getattr(module, "_CONFIG", {}), config or {})
+        self._log = EventLog(self.events.append, "debug")
         context = WorkerContext(
             signature=signature,
             config_data=config_data,
             shared=load_shared(worker_class, config_data),
-            log=Logger(log=EventLog(self.events.append, "debug")),
+            log=Logger(log=self._log),
             notify=self.notifications.append,
         )
         self.worker = load_worker(worker_class, context)
         self._executor = Executor(self.worker, {})
 
     def run(self, inputs: dict[str, Any], request_id: str = "test-request") -> Any:
-        """Return the endpoint's result for one request.
+        """Return the endpoint's result for one request; of one that streams, a list of its items.
 
         Raises:
             Exception: what the endpoint raised, unchanged.
         """
-        try:
-            with self._executor.request(request_id):
-                return collected(self._executor.execute(inputs, PhaseTimes()))
-        except Exception as error:
-            if error.__cause__ is not None:
-                raise error.__cause__ from None
-            raise
+        with _unwrapped_errors(), self._executor.request(request_id):
+            return collected(self._executor.execute(inputs, PhaseTimes()))
+
+    def stream(self, inputs: dict[str, Any], request_id: str = "test-request") -> Iterator[Any]:
+        """Yield the items of one streamed answer as the endpoint makes them.
+
+        Closing the iterator does what a caller does who leaves.
+
+        Raises:
+            TypeError: the endpoint does not stream.
+            Exception: what the endpoint raised, unchanged.
+        """
+        with _unwrapped_errors(), self._executor.request(request_id):
+            items = self._executor.execute(inputs, PhaseTimes())
+            if not isinstance(items, ItemStream):
+                raise TypeError(f"{type(self.worker).__name__} returned {type(items).__name__}")
+            with closing(items):
+                yield from items
+
+    def run_batch(self, many_inputs: Sequence[dict[str, Any]]) -> list[Any]:
+        """Return for each of several requests its result, or the exception that it ended with.
+
+        They are one batch, executed as a server with that `BATCH_SIZE` does it; `events` has a
+        `batch_failed` when `_predict_batch` raised and was called again for each alone.
+
+        Raises:
+            EndpointLoadError: the endpoint has no `_predict_batch`.
+        """
+        name = type(self.worker).__name__
+        if not overrides(type(self.worker), "_predict_batch"):
+            raise EndpointLoadError(
+                f"a batch needs a method _predict_batch(self, prepared) of {name} that returns a "
+                "list of results"
+            )
+        items = [
+            Item(inputs, self._executor.begin(f"test-{number}"))
+            for number, inputs in enumerate(many_inputs)
+        ]
+        BatchExecutor(self._executor, self._say_failed_batch).execute(items)
+        return [
+            item.result if item.error is None else item.error.__cause__ or item.error
+            for item in items
+        ]
+
+    def _say_failed_batch(self, error: BaseException) -> None:
+        self._log.warning("batch_failed", error=describe(error))
+
+
+@contextmanager
+def _unwrapped_errors() -> Iterator[None]:
+    try:
+        yield
+    except ServiceError as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise
 
 
 def run_worker(
@@ -97,10 +156,27 @@ def run_worker(
     """Load a worker class and return its answer to `inputs`; raises what the endpoint raises.
 
     The answer is a dict as a client gets it, without the metadata: a result that is not a dict
-    comes as `{"data": result}`.
+    comes as `{"data": result}`, the items of a stream too, and a `Binary` as it is.
     """
-    result = WorkerHarness(worker_class, config).run(inputs)
-    return result if isinstance(result, dict) else {"data": result}
+    return _answer(WorkerHarness(worker_class, config).run(inputs))
+
+
+def run_worker_batch(
+    worker_class: type[FlaskWorker],
+    many_inputs: Sequence[dict[str, Any]],
+    config: Mapping[str, Any] | None = None,
+) -> list[Any]:
+    """Load a worker class and return its answers to one batch of requests.
+
+    In the place of an answer is the exception that the request ended with.
+    """
+    return [
+        _answer(outcome) for outcome in WorkerHarness(worker_class, config).run_batch(many_inputs)
+    ]
+
+
+def _answer(result: Any) -> Any:
+    return result if isinstance(result, (dict, Binary, BaseException)) else {"data": result}
 
 
 class RunningGateway:
@@ -175,6 +251,28 @@ class RunningGateway:
     def run(self, signature: str, timeout_s: float = 30.0, **fields: Any) -> requests.Response:
         """Send `POST /run` for an endpoint."""
         return self.post("/run", {"SIGNATURE": signature, **fields}, timeout_s)
+
+    def upload(
+        self, signature: str, content: bytes, content_type: str = OCTETS,
+        timeout_s: float = 30.0, **fields: str,
+    ) -> requests.Response:  # fmt: skip
+        """Send a raw body to an endpoint, with fields in the query."""
+        return requests.post(
+            f"{self.url}/run/{signature}", content, params=fields, timeout=timeout_s,
+            headers={"Content-Type": content_type},
+        )  # fmt: skip
+
+    def stream(self, signature: str, timeout_s: float = 30.0, **fields: Any) -> Iterator[Any]:
+        """Yield the items of a streamed answer as they come; an error after the first is one.
+
+        Raises:
+            HTTPError: the answer is an error.
+        """
+        body = {"SIGNATURE": signature, **fields}
+        with requests.post(self.url + "/run", json=body, timeout=timeout_s, stream=True) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines(chunk_size=None):
+                yield json.loads(line)
 
     def post(
         self, path: str, fields: Mapping[str, Any] | None = None, timeout_s: float = 30.0

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,22 @@ TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 TENSOR = "embedding.weight"
 # Longer texts are embedded in pieces; a piece bounds the memory of one multiplication.
 PIECE_TOKENS = 4096
+
+
+@contextmanager
+def needed_packages(endpoint: str) -> Iterator[None]:
+    """Say for a package that is missing in a `with` block who needs it, and what to install.
+
+    Raises:
+        ImportError: one is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{endpoint} needs {error.name or 'wordllama'}: "
+            'pip install "basic_inference_server[models]"'
+        ) from error
 
 
 def model_folder() -> Path:

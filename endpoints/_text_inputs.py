@@ -7,6 +7,8 @@ from typing import Any
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LANGUAGES = ("en", "ro")
+# For `LANGUAGE` in an endpoint's section: another language will not become right by trying again.
+LANGUAGE_RULE: dict[str, Any] = {"INCLUDED_LIST": list(LANGUAGES)}
 
 
 def text_of(inputs: dict[str, Any], max_chars: int, name: str = "TEXT") -> str:

@@ -10,8 +10,8 @@ LANGUAGES = (ROMANIAN, ENGLISH)
 MAX_TOPN = 100
 MAX_WORD_CHARS = 100
 
-# Laid over by the sections of config_gateway.txt.
-LANGUAGE_RULE: dict[str, Any] = {"TYPE": "str", "MIN_LEN": 2}
+# For `LANGUAGE` in an endpoint's section: another language will not become right by trying again.
+LANGUAGE_RULE: dict[str, Any] = {"INCLUDED_LIST": list(LANGUAGES)}
 
 
 def checked_language(value: Any) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from basic_inference_server import FlaskWorker
+from basic_inference_server import Binary, FlaskWorker
+from endpoints._digit_image import pixels_of
 from endpoints._onnx_session import open_session
 from endpoints._word_vectors import DATA_FOLDER
 
@@ -62,17 +63,24 @@ def image_of(value: Any, name: str) -> Image:
 
 
 def images_of(inputs: dict[str, Any], most: int) -> list[Image]:
-    """Return the request's one image, `PIXELS`, or all of its `IMAGES`.
+    """Return the request's one image, `PIXELS` or an image file, or all of its `IMAGES`.
 
     Raises:
         TypeError: one is not a list of numbers.
-        ValueError: neither or both are given, there are too many, or one is no image.
+        ValueError: none or several are given, there are too many, or one is no image.
     """
-    if ("PIXELS" in inputs) == ("IMAGES" in inputs):
-        raise ValueError("give either PIXELS, an image, or IMAGES, a list of images")
+    given = [name for name in ("BODY", "PIXELS", "IMAGES") if name in inputs]
+    if len(given) != 1:
+        raise ValueError(
+            "give either PIXELS, an image, or IMAGES, a list of images, or send an image file"
+        )
+    images = inputs[given[0]]
+    if isinstance(images, Binary):
+        return [pixels_of(images)]
+    if "BODY" in inputs:
+        raise TypeError("BODY is an image file that is sent as the body of the request")
     if "PIXELS" in inputs:
-        return [image_of(inputs["PIXELS"], "PIXELS")]
-    images = inputs["IMAGES"]
+        return [image_of(images, "PIXELS")]
     if not isinstance(images, list):
         raise TypeError(f"IMAGES should be a list of images, not {type(images).__name__}")
     if len(images) > most:
@@ -81,7 +89,7 @@ def images_of(inputs: dict[str, Any], most: int) -> list[Image]:
 
 
 class DigitsWorker(FlaskWorker):
-    """Answers which digit `PIXELS` shows, or a list of these for `IMAGES`."""
+    """Answers which digit an image file or `PIXELS` shows, or a list of these for `IMAGES`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(prefix_log="[DIGT]", **kwargs)
@@ -90,7 +98,7 @@ class DigitsWorker(FlaskWorker):
         self.session = open_session(DATA_FOLDER / "digits.onnx", "digits")
 
     def _pre_process(self, inputs: dict[str, Any]) -> tuple[list[Image], bool]:
-        return images_of(inputs, self.cfg_max_images), "PIXELS" in inputs
+        return images_of(inputs, self.cfg_max_images), "IMAGES" not in inputs
 
     def _predict(self, prep_inputs: tuple[list[Image], bool]) -> tuple[list[dict[str, Any]], bool]:
         return self._predict_batch([prep_inputs])[0]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from basic_inference_server import FlaskWorker
 from endpoints._gazetteer import Entity, Gazetteer, Mention
 from endpoints._natural_text import Language, Languages, words_of
-from endpoints._text_embedding import TextEmbedder
-from endpoints._text_inputs import LANGUAGES, language_of, share_of, text_of
+from endpoints._text_embedding import TextEmbedder, needed_packages
+from endpoints._text_inputs import LANGUAGE_RULE, LANGUAGES, language_of, share_of, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ _CONFIG: dict[str, Any] = {
     "GAZETTEER": "gazetteer.tsv.gz",
     "MAX_CHARS": 100_000,
     "VALIDATION_RULES": {
+        "LANGUAGE": LANGUAGE_RULE,
         "MIN_SCORE": {"TYPE": "number", "MIN_VAL": 0, "MAX_VAL": 1},
         "GAZETTEER": {"TYPE": "str", "MIN_LEN": 1},
         "MAX_CHARS": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 1_000_000},
@@ -82,14 +83,9 @@ class EntityFishingWorker(FlaskWorker):
         super().__init__(prefix_log="[FISH]", **kwargs)
 
     def _load_model(self) -> None:
-        try:
+        with needed_packages("entity_fishing"):
             self.embedder = TextEmbedder()
             self.languages = Languages(LANGUAGES, default=self.cfg_language)
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"entity_fishing needs {error.name or 'wordllama'}: "
-                'pip install "basic_inference_server[models]"'
-            ) from error
         path = DATA_FOLDER / self.cfg_gazetteer  # an absolute GAZETTEER stands for itself
         self.gazetteer = Gazetteer(path)
         self._vectors: OrderedDict[str, Any] = OrderedDict()

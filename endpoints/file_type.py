@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from basic_inference_server import FlaskWorker
+from basic_inference_server import Binary, FlaskWorker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,19 +42,32 @@ class Verdict(NamedTuple):
     guess: str
 
 
-def content_of(inputs: dict[str, Any], max_bytes: int) -> bytes:
-    """Return the bytes of a request: `CONTENT`, base64 or decoded already, or `TEXT` as UTF-8.
+Content = bytes | memoryview
+
+
+def content_of(inputs: dict[str, Any], max_bytes: int) -> Content:
+    """Return the bytes of a request: its raw body, `CONTENT` or `TEXT`.
+
+    `CONTENT` is a file of a multipart request, base64, or decoded already; `TEXT` becomes UTF-8.
 
     Raises:
         TypeError: what was given is no text.
-        ValueError: neither or both are given, it is no base64, or it is too long.
+        ValueError: none or several are given, it is no base64, or it is too long.
     """
-    if ("CONTENT" in inputs) == ("TEXT" in inputs):
-        raise ValueError("give either CONTENT, a file as base64, or TEXT, a file's text")
-    name = "CONTENT" if "CONTENT" in inputs else "TEXT"
+    given = [name for name in ("BODY", "CONTENT", "TEXT") if name in inputs]
+    if len(given) != 1:
+        raise ValueError(
+            "give either CONTENT, a file as base64, or TEXT, a file's text, or send the file itself"
+        )
+    name = given[0]
     value = inputs[name]
-    if name == "CONTENT" and isinstance(value, bytes):  # the request named it in BASE64_KEYS
+    content: Content
+    if isinstance(value, Binary):
+        content = memoryview(value.content)
+    elif name == "CONTENT" and isinstance(value, bytes):  # the request named it in BASE64_KEYS
         content = value
+    elif name == "BODY":
+        raise TypeError("BODY is a file that is sent as the body of the request")
     elif not isinstance(value, str):
         raise TypeError(f"{name} should be a text, not {type(value).__name__}")
     elif name == "CONTENT":
@@ -92,7 +105,7 @@ class Magika:
         )
         self._input = self.session.get_inputs()[0].name
 
-    def features(self, content: bytes) -> NDArray[np.int32] | None:
+    def features(self, content: Content) -> NDArray[np.int32] | None:
         """Return what the model sees: the first and last bytes without surrounding blanks.
 
         `None` for a content that is too short for the model.
@@ -101,8 +114,8 @@ class Magika:
 
         first, last = self.config["beg_size"], self.config["end_size"]
         block = self.config["block_size"]
-        begin = content[:block].lstrip()[:first]
-        end = content[-block:].rstrip()[-last:]
+        begin = bytes(content[:block]).lstrip()[:first]
+        end = bytes(content[-block:]).rstrip()[-last:]
         if len(begin) < self.config["min_file_size_for_dl"]:
             return None
         row = np.full(first + last, self.config["padding_token"], dtype=np.int32)
@@ -110,7 +123,7 @@ class Magika:
         row[first + last - len(end) :] = np.frombuffer(end, dtype=np.uint8)
         return row
 
-    def identify(self, content: bytes) -> Verdict:
+    def identify(self, content: Content) -> Verdict:
         """Return what a content is.
 
         One at a time: the model takes several at once, but then three times as long for each, and
@@ -130,12 +143,12 @@ class Magika:
             label = "txt" if self.types[label]["is_text"] else "unknown"
         return Verdict(label, score, guess)
 
-    def _without_model(self, content: bytes) -> Verdict:
+    def _without_model(self, content: Content) -> Verdict:
         """Tell text from other bytes where there is too little to look at."""
         if not content:
             return Verdict("empty", 1.0, "undefined")
         try:
-            content.decode("utf-8")
+            bytes(content).decode("utf-8")
         except UnicodeDecodeError:
             return Verdict("unknown", 1.0, "undefined")
         return Verdict("txt", 1.0, "undefined")
@@ -157,7 +170,7 @@ class Magika:
 
 
 class FileTypeWorker(FlaskWorker):
-    """Answers what `CONTENT` or `TEXT` contains: label, MIME type and score."""
+    """Answers what a file contains, sent as it is or as `CONTENT` or `TEXT`: label, MIME type."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(prefix_log="[FTYP]", **kwargs)
@@ -171,10 +184,10 @@ class FileTypeWorker(FlaskWorker):
                 'pip install "basic_inference_server[models]"'
             ) from error
 
-    def _pre_process(self, inputs: dict[str, Any]) -> bytes:
+    def _pre_process(self, inputs: dict[str, Any]) -> Content:
         return content_of(inputs, self.cfg_max_bytes)
 
-    def _predict(self, prep_inputs: bytes) -> Verdict:
+    def _predict(self, prep_inputs: Content) -> Verdict:
         return self.magika.identify(prep_inputs)
 
     def _post_process(self, pred: Verdict) -> dict[str, Any]:

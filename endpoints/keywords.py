@@ -13,8 +13,8 @@ from basic_inference_server import FlaskWorker
 from endpoints._centrality import centrality
 from endpoints._keyword_candidates import Candidate, candidates_of, runs_of
 from endpoints._natural_text import Language, Languages, Word, normalised
-from endpoints._text_embedding import TextEmbedder
-from endpoints._text_inputs import LANGUAGES, count_of, language_of, text_of
+from endpoints._text_embedding import TextEmbedder, needed_packages
+from endpoints._text_inputs import LANGUAGE_RULE, LANGUAGES, count_of, language_of, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ _CONFIG: dict[str, Any] = {
     "DIVERSITY": 0.4,
     "MAX_CHARS": 100_000,
     "VALIDATION_RULES": {
+        "LANGUAGE": LANGUAGE_RULE,
         "TOPN": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 100},
         "MAX_WORDS": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 5},
         "DIVERSITY": {"TYPE": "number", "MIN_VAL": 0, "MAX_VAL": 1},
@@ -110,14 +111,9 @@ class KeywordsWorker(FlaskWorker):
         super().__init__(prefix_log="[KEYW]", **kwargs)
 
     def _load_model(self) -> None:
-        try:
+        with needed_packages("keywords"):
             self.embedder = TextEmbedder()
             self.languages = Languages(LANGUAGES, default=self.cfg_language)
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"keywords needs {error.name or 'wordllama'}: "
-                'pip install "basic_inference_server[models]"'
-            ) from error
 
     def _pre_process(self, inputs: dict[str, Any]) -> Prepared:
         text = normalised(text_of(inputs, self.cfg_max_chars))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from basic_inference_server import FlaskWorker
 from endpoints._centrality import centrality
 from endpoints._natural_text import Language, Languages, normalised, split_sentences
-from endpoints._text_embedding import TextEmbedder
-from endpoints._text_inputs import LANGUAGES, count_of, language_of, text_of
+from endpoints._text_embedding import TextEmbedder, needed_packages
+from endpoints._text_inputs import LANGUAGE_RULE, LANGUAGES, count_of, language_of, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ _CONFIG: dict[str, Any] = {
     "MAX_CHARS": 100_000,
     "MAX_SENTENCES": 2_000,
     "VALIDATION_RULES": {
+        "LANGUAGE": LANGUAGE_RULE,
         "SENTENCES": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 100},
         "MAX_CHARS": {"TYPE": "int", "MIN_VAL": 1, "MAX_VAL": 1_000_000},
         # Time and memory grow with its square: 2,000 sentences take 0.3 s.
@@ -83,14 +84,9 @@ class SummarizationWorker(FlaskWorker):
         super().__init__(prefix_log="[SUMM]", **kwargs)
 
     def _load_model(self) -> None:
-        try:
+        with needed_packages("summarization"):
             self.embedder = TextEmbedder()
             self.languages = Languages(LANGUAGES, default=self.cfg_language)
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"summarization needs {error.name or 'wordllama'}: "
-                'pip install "basic_inference_server[models]"'
-            ) from error
 
     def _pre_process(self, inputs: dict[str, Any]) -> Prepared:
         text = normalised(text_of(inputs, self.cfg_max_chars))

@@ -1,9 +1,7 @@
-"""One client connection: HTTP/1.1 by llhttp (httptools), strict bodies, deadlines, JSON errors.
+"""One client connection: its requests in order, its answers, its deadlines (HTTP/1.1, RFC 9112).
 
 Requests are read whole, under limits, before anybody looks at them, and answered in order; the next
-one is only started when the one before has been answered. Parsing is the library's; what a
-general-purpose server lacks is here: deadlines for header, body and idle connection, and a half
-sent body that is an error instead of a hang (RFC 9112).
+one is only started when the one before has been answered.
 """
 
 from __future__ import annotations
@@ -12,35 +10,23 @@ import asyncio
 from collections import deque
 from typing import Any, cast
 
-import httptools
-
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.errors import (
     BadRequest,
-    HeadersTooLarge,
     RequestTimeout,
     ServiceError,
-    UriTooLong,
 )
+from basic_inference_server.gateway import http_limits
 from basic_inference_server.gateway.exchange import Exchange
 from basic_inference_server.gateway.http_limits import (
     MAX_REFUSED_AT_ONCE,
     HttpLimits,
     too_many_connections,
 )
-from basic_inference_server.gateway.request_head import ONLY_ONCE, body_too_large, check_head
+from basic_inference_server.gateway.request_reader import RequestReader
 from basic_inference_server.gateway.response_stream import ResponseStream
 
-MAX_HEAD_BYTES = 65536
-MAX_TARGET_BYTES = 8190
-HEAD_TIMEOUT_S = 10.0
-BODY_TIMEOUT_S = 30.0
-IDLE_TIMEOUT_S = 75.0
-WRITE_TIMEOUT_S = 30.0
-LINGER_S = 2.0
-DRAIN_IDLE_S = 0.5
-MIN_BODY_BYTES_PER_S = 64 * 1024
-MAX_CHUNK_OVERHEAD = 16
+SMALL_BODY_BYTES = 65536
 
 
 class HttpConnection(asyncio.Protocol):
@@ -50,35 +36,25 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body",
-        "_body_bytes",
-        "_deadline_s",
         "_exchange",
-        "_expected",
         "_has_ended",
-        "_head_bytes",
-        "_headers",
         "_idle_until_s",
-        "_in_head",
-        "_is_old",
         "_is_write_paused",
         "_limits",
-        "_method",
-        "_parser",
+        "_reader",
         "_refused",
-        "_target",
-        "_trailer_bytes",
         "_unwritten",
         "_waiting",
         "bound_signature",
         "client",
+        "deadline_s",
         "transport",
     )  # fmt: skip
 
     def __init__(self, limits: HttpLimits, bound_signature: str | None = None) -> None:
         self._limits = limits
         self.bound_signature = bound_signature
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(self, limits.max_body_bytes)
         self._exchange: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._refused = False
@@ -86,22 +62,9 @@ class HttpConnection(asyncio.Protocol):
         self._is_write_paused = False
         self._unwritten = 0
         self._idle_until_s: float | None = None
-        self._deadline_s: float | None = None
+        self.deadline_s: float | None = None
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.client = ""
-        self._method = b""
-        self._reset()
-
-    def _reset(self) -> None:
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: bytes | bytearray = b""
-        self._expected = 0
-        self._head_bytes = 0
-        self._trailer_bytes = 0
-        self._body_bytes = 0
-        self._in_head = True
-        self._is_old = False
 
     # --- asyncio.Protocol
 
@@ -110,7 +73,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
-        self._deadline_s = monotonic_s() + HEAD_TIMEOUT_S
+        self.deadline_s = monotonic_s() + http_limits.HEAD_TIMEOUT_S
         excess = self._limits.admit(self)
         if excess > MAX_REFUSED_AT_ONCE:
             self.transport.abort()
@@ -126,141 +89,39 @@ class HttpConnection(asyncio.Protocol):
         if exchange is not None and exchange.on_abandoned is not None:
             on_abandoned, exchange.on_abandoned = exchange.on_abandoned, None
             on_abandoned()
-        del self._parser  # it refers back to this object
+        self._reader.close()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; answer what it refuses."""
         if self._refused:
             return
-        if self._in_head:
-            if not self._head_bytes:
-                self._deadline_s = monotonic_s() + HEAD_TIMEOUT_S
-            self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            if isinstance(cause, ServiceError):
-                self._refuse(cause)
-            else:
-                self._refuse(BadRequest(f"This is not a valid HTTP request: {error}."))
-        else:
-            if not self._in_head or self._head_bytes > MAX_HEAD_BYTES:
-                self._bound_what_is_no_body(len(data))
-
-    def _bound_what_is_no_body(self, received: int) -> None:
-        """Refuse a head without end, and chunk extensions or trailers without end."""
-        is_too_much = self._in_head
-        if not self._in_head:
-            self._body_bytes += received
-            allowed = MAX_CHUNK_OVERHEAD * len(self._body) + MAX_HEAD_BYTES
-            is_too_much = self._body_bytes > allowed
-        if is_too_much:
-            self._refuse(_head_too_large())
+            self._reader.feed(data)
+        except ServiceError as error:
+            self._refuse(error)
 
     def eof_received(self) -> bool:
         """Answer a request that ends too early; otherwise the client has left."""
-        is_inside = self._target or self._head_bytes or not self._in_head
         self._has_ended = True
-        if is_inside and not self._refused and self._exchange is None:
+        if self._reader.is_inside and not self._refused and self._exchange is None:
             self._refuse(BadRequest("The request ended before it was complete."))
             return True
         return False
 
-    # --- httptools callbacks
+    # --- what the reader tells
 
-    def on_url(self, url: bytes) -> None:
-        """Collect the request target."""
-        self._target += url
-        if len(self._target) > MAX_TARGET_BYTES:
-            raise UriTooLong(f"The request target is longer than {MAX_TARGET_BYTES} bytes.")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect one header; one that must not be repeated is refused when it is."""
-        if not self._in_head:
-            # A trailer: nothing that comes after the body may pass as a header.
-            self._trailer_bytes += len(name) + len(value)
-            if self._trailer_bytes > MAX_HEAD_BYTES:
-                raise _head_too_large()
-            return
-        name = name.lower()
-        if name in self._headers and name in ONLY_ONCE:
-            raise BadRequest(f"The header {name.decode('latin-1')!r} is there more than once.")
-        self._headers[name] = value
-
-    def on_headers_complete(self) -> None:
-        """Decide early what can be decided without the body."""
-        self._in_head = False
-        if (
-            self._head_bytes > MAX_HEAD_BYTES
-            and len(self._target)
-            + sum(len(name) + len(value) for name, value in self._headers.items())
-            > MAX_HEAD_BYTES
-        ):
-            raise _head_too_large()
-        version = self._parser.get_http_version()
-        self._is_old = version == "1.0"
-        headers = self._headers
-        self._expected = check_head(headers, version, self._limits.max_body_bytes)
-        allowance_s = BODY_TIMEOUT_S + self._expected / MIN_BODY_BYTES_PER_S
-        self._deadline_s = monotonic_s() + allowance_s
-        expects = headers.get(b"expect", b"").lower() == b"100-continue"
-        if expects and not self._exchange and version == "1.1":
+    def invite_body(self) -> None:
+        """Have the client send the body that it holds back, unless an answer is still due."""
+        if self._exchange is None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, body: bytes) -> None:
-        """Collect the body under its limit; a chunked one has no length to check before."""
-        if not self._body:
-            self._body = body
-        elif isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-            self._body += body
-        else:
-            self._body += body
-        if not self._expected and self._deadline_s is not None:
-            self._deadline_s += len(body) / MIN_BODY_BYTES_PER_S  # as for an announced length
-        if len(self._body) > self._limits.max_body_bytes:
-            raise body_too_large(self._limits.max_body_bytes)
+    def ignore_the_rest(self) -> None:
+        """Read nothing more: what follows is of another protocol."""
+        self._refused = True
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Serve a request that offers another protocol as plain HTTP/1.1 (RFC 9110, 7.8).
-
-        The parser stops at the end of such a head, so a body after it is read by a fresh parser
-        that is shown the same head without the offer.
-        """
-        if self._exchange is not None or not self._target:
-            self._refused = True  # it had no body and is being answered; nothing may follow
-            return
-        head = [b"%b %b HTTP/1.1\r\nconnection: close\r\n" % (self._method, self._target)]
-        head += [
-            b"%b: %b\r\n" % (name, value)
-            for name, value in self._headers.items()
-            if name not in {b"connection", b"upgrade", b"expect", b"http2-settings"}
-        ]
-        self._parser = httptools.HttpRequestParser(self)
-        self._reset()
-        self.data_received(b"".join([*head, b"\r\n", rest]))
-
-    def on_message_complete(self) -> None:
-        """Hand the request over, or queue it behind the one before (pipelining)."""
-        has_body = self._expected or b"transfer-encoding" in self._headers
-        method = self._parser.get_method()
-        if self._parser.should_upgrade() and has_body and method != b"CONNECT" and not self._body:
-            self._method = method
-            return  # `_decline_upgrade` reads the body
-        exchange = Exchange(
-            self,
-            method,
-            self._target,
-            self._headers,
-            self._body,
-            keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
-            takes_chunks=not self._is_old,
-        )
-        self._reset()
-        self._deadline_s = None
+    def take(self, exchange: Exchange) -> None:
+        """Hand a request over, or queue it behind the one before (pipelining)."""
+        self.deadline_s = None
         if self._exchange is None and not self._is_write_paused:
             self._start(exchange)
         else:
@@ -271,7 +132,7 @@ class HttpConnection(asyncio.Protocol):
         """Start no further request while the client does not read its answers."""
         self._is_write_paused = True
         if self._exchange is not None and self._exchange.stream is not None:
-            self._deadline_s = monotonic_s() + WRITE_TIMEOUT_S
+            self.deadline_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
             self._exchange.stream.on_full()
 
     def resume_writing(self) -> None:
@@ -280,7 +141,7 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is None:
             self._start_next()
         elif self._exchange.stream is not None:
-            self._deadline_s = None
+            self.deadline_s = None
             self._exchange.stream.on_room()
 
     def _start_next(self) -> None:
@@ -314,7 +175,7 @@ class HttpConnection(asyncio.Protocol):
         head += b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
         if exchange.method == b"HEAD":
             self.transport.write(head)
-        elif len(body) < MAX_HEAD_BYTES:
+        elif len(body) < SMALL_BODY_BYTES:
             self.transport.write(head + body)
         else:
             self.transport.write(head)
@@ -352,22 +213,24 @@ class HttpConnection(asyncio.Protocol):
             self._waiting.clear()
             self._finish_writing()
         elif self._waiting:
-            self._deadline_s = monotonic_s() + WRITE_TIMEOUT_S
+            self.deadline_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
             self._start_next()
-        elif self._in_head:
-            is_idle = not self._target
-            self._deadline_s = monotonic_s() + (IDLE_TIMEOUT_S if is_idle else HEAD_TIMEOUT_S)
+        elif self._reader.is_in_head:
+            is_idle = not self._reader.target
+            self.deadline_s = monotonic_s() + (
+                http_limits.IDLE_TIMEOUT_S if is_idle else http_limits.HEAD_TIMEOUT_S
+            )
 
     def _finish_writing(self) -> None:
         was_refused = self._refused
         self._refused = True
         if not was_refused or self._has_ended:
-            self._deadline_s = monotonic_s() + WRITE_TIMEOUT_S
+            self.deadline_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
             self.transport.close()
             return
         # The client may still be sending. Closing now would reset the connection and could take
         # the answer with it, so the rest is read and thrown away for a moment.
-        self._deadline_s = monotonic_s() + LINGER_S
+        self.deadline_s = monotonic_s() + http_limits.LINGER_S
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
@@ -376,7 +239,9 @@ class HttpConnection(asyncio.Protocol):
         self._refused = True
         if self._exchange is not None:
             return  # the answer that is due says `connection: close`
-        exchange = Exchange(self, b"", self._target or b"/", self._headers, b"", keep_alive=False)
+        exchange = Exchange(
+            self, b"", self._reader.target or b"/", self._reader.headers, b"", keep_alive=False
+        )
         self._exchange = exchange
         exchange.fail(error, self._limits.version)
 
@@ -384,24 +249,27 @@ class HttpConnection(asyncio.Protocol):
 
     def enforce_deadline(self, now_s: float) -> None:
         """End a connection that is too slow; called for each one about once a second."""
-        if self._deadline_s is None or now_s < self._deadline_s:
+        if self.deadline_s is None or now_s < self.deadline_s:
             return
         if self._exchange is not None:
             if self._is_write_paused and self._exchange.stream is not None:
                 self.transport.abort()  # the client has stopped reading, and holds a worker
-            self._deadline_s = now_s + HEAD_TIMEOUT_S  # its turn comes after the answer
+            self.deadline_s = now_s + http_limits.HEAD_TIMEOUT_S  # its turn comes after the answer
             return
         unwritten = self.transport.get_write_buffer_size()
         if self._unwritten and not unwritten:
             self._unwritten = 0
-            self._deadline_s = now_s + IDLE_TIMEOUT_S  # all has gone, and only now it is idle
+            self.deadline_s = (
+                now_s + http_limits.IDLE_TIMEOUT_S
+            )  # all has gone, and only now it is idle
             return
         if 0 < unwritten < self._unwritten or (unwritten and not self._unwritten):
             self._unwritten = unwritten
-            self._deadline_s = now_s + WRITE_TIMEOUT_S  # a slow reader, but one that reads
+            self.deadline_s = (
+                now_s + http_limits.WRITE_TIMEOUT_S
+            )  # a slow reader, but one that reads
             return
-        is_inside = self._target or self._head_bytes or not self._in_head
-        if is_inside and not self._refused:
+        if self._reader.is_inside and not self._refused:
             self._refuse(RequestTimeout("The request was not complete in time."))
         else:
             self.transport.abort()
@@ -411,11 +279,10 @@ class HttpConnection(asyncio.Protocol):
 
         Soon and not at once, because a request may be on its way: it is still answered.
         """
-        is_inside = self._target or self._head_bytes or not self._in_head
-        if self._exchange is not None or self._waiting or is_inside or self._refused:
+        if self._exchange is not None or self._waiting or self._reader.is_inside or self._refused:
             return
         if self._idle_until_s is None:
-            self._idle_until_s = now_s + DRAIN_IDLE_S
+            self._idle_until_s = now_s + http_limits.DRAIN_IDLE_S
         elif now_s >= self._idle_until_s:
             self.transport.close()
 
@@ -424,7 +291,3 @@ class HttpConnection(asyncio.Protocol):
         """The port that the client connected to."""
         name: Any = self.transport.get_extra_info("sockname")
         return int(name[1]) if name else 0
-
-
-def _head_too_large() -> HeadersTooLarge:
-    return HeadersTooLarge(f"The header section is larger than {MAX_HEAD_BYTES} bytes.")

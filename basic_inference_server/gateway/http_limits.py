@@ -1,4 +1,4 @@
-"""What all connections of a gateway process share, and how many of them there may be."""
+"""The limits of all connections of a gateway process, and what they share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from basic_inference_server.gateway.http_connection import HttpConnection
 
 MAX_REFUSED_AT_ONCE = 256
+MAX_HEAD_BYTES = 65536
+MAX_TARGET_BYTES = 8190
+MAX_CHUNK_OVERHEAD = 16
+MIN_BODY_BYTES_PER_S = 64 * 1024
+HEAD_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 30.0
+IDLE_TIMEOUT_S = 75.0
+WRITE_TIMEOUT_S = 30.0
+LINGER_S = 2.0
+DRAIN_IDLE_S = 0.5
 
 
 class HttpLimits:

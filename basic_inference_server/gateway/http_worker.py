@@ -37,7 +37,7 @@ from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_he
 BACKLOG = 2048
 HEARTBEAT_S = 1.0
 ACCEPT_WITHIN_S = 1.0
-SETTLE_S = 0.02
+SETTLE_TURNS = 3
 OWN_DESCRIPTORS = 64
 
 
@@ -75,7 +75,7 @@ class HttpWorker(Worker):
             loop.add_signal_handler(number, stopping.set)
         hub = Hub(loop)
         counters = Counters(GatewayScoreboard(spec.scoreboard_fd), self.process_index)
-        gate = TokenGate(Path(spec.admin_token_path), EventLog(RecordWriter(), spec.log_level))
+        gate = TokenGate(Path(spec.admin_token_path), self.events)
         gate.look()
         bridge = WsgiBridge(make_application_factory(spec, gate), self.events, spec.app_version)
         link = SupervisorLink(spec.control_path, self.events)
@@ -135,11 +135,7 @@ class HttpWorker(Worker):
     ) -> None:
         """Accept nothing new, let what is in flight finish, answer what does not, leave."""
         limits.is_draining = True
-        await _accept_what_has_connected(servers)
-        for server in servers:
-            server.close()
-        # What was accepted last is not among the connections before the loop has turned.
-        await asyncio.sleep(SETTLE_S)
+        await stop_listening(servers)
         # Early enough to answer before the master loses its patience.
         graceful_s = self.spec.graceful_timeout_s
         deadline_s = monotonic_s() + max(graceful_s - 1.0, graceful_s / 2)
@@ -167,6 +163,16 @@ def most_connections(wanted: int) -> int:
     """Return how many connections the descriptors allow: a request takes one more to its worker."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(wanted, (descriptors - OWN_DESCRIPTORS) // 2))
+
+
+async def stop_listening(servers: list[asyncio.AbstractServer]) -> None:
+    """Close ports; what had connected before is among the connections then."""
+    await _accept_what_has_connected(servers)
+    for server in servers:
+        server.close()
+    # The loop tells a protocol of its connection one turn after it has accepted it.
+    for _ in range(SETTLE_TURNS):
+        await asyncio.sleep(0)
 
 
 async def _accept_what_has_connected(servers: list[asyncio.AbstractServer]) -> None:

@@ -7,23 +7,18 @@ the length fits.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from basic_inference_server.core.errors import Quarantined
+from basic_inference_server.core.fingerprints import fingerprint_of, reference_of
 from basic_inference_server.core.topology import Route
 
 MAX_DEPARTED = 64
 MAX_DEPARTED_BYTES = 8 * 2**20
 MAX_KEPT_BODY_BYTES = 2**20
 Body = bytes | bytearray
-
-
-def fingerprint_of(body: Body) -> str:
-    """Return the SHA-256 digest of a body, 32 hexadecimal digits of it."""
-    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def require_harmless(route: Route, body: Body, quarantined: Mapping[str, int]) -> None:
@@ -41,7 +36,7 @@ def require_harmless(route: Route, body: Body, quarantined: Mapping[str, int]) -
         return
     fingerprint = fingerprint_of(body)
     if fingerprint in quarantined:
-        reference = f"q-{fingerprint[:16]}"
+        reference = reference_of(fingerprint)
         raise Quarantined(
             f"This request has killed a worker of {route.signature} twice and is not executed "
             f"again; an administrator can release it as {reference}.",

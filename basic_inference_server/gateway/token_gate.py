@@ -72,7 +72,7 @@ class TokenGate:
         self._now_s = now_s
         self._attempts = attempts or Attempts()
         self._said: tuple[str, float] = ("", 0.0)
-        self._said_lock = threading.Lock()  # administration comes in threads
+        self._said_lock = threading.Lock()  # so that of several threads one says it
 
     def look(self) -> None:
         """Say now, and not to the first caller, that the file of tokens cannot be read."""
@@ -128,10 +128,9 @@ class TokenGate:
             return Unauthorized(message, reason=reason)
         retry_after_s = math.ceil(too_many.retry_after_s)
         if too_many.is_news:
-            with self._said_lock:
-                self._log.warning(
-                    "attempts_refused", client=too_many.source, retry_after_s=retry_after_s
-                )
+            self._log.warning(
+                "attempts_refused", client=too_many.source, retry_after_s=retry_after_s
+            )
         return TooManyAttempts(
             "Too many wrong tokens came from your address; a valid one is accepted at any time.",
             retry_after_s=retry_after_s,
@@ -146,9 +145,10 @@ class TokenGate:
             return None
 
     def _say_unreadable(self, problem: str) -> None:
+        now_s = monotonic_s()
         with self._said_lock:
             said, said_s = self._said
-            now_s = monotonic_s()
-            if problem != said or now_s >= said_s + SAID_AGAIN_AFTER_S:
-                self._said = (problem, now_s)
-                self._log.error("tokens_unreadable", error=problem)
+            if problem == said and now_s < said_s + SAID_AGAIN_AFTER_S:
+                return
+            self._said = (problem, now_s)
+        self._log.error("tokens_unreadable", error=problem)

@@ -31,7 +31,7 @@ class AsyncEndpointCaller(EndpointCaller):
             except OSError as error:
                 return call.send_error(error)
             else:
-                return await _answer(call, deadline_ns)
+                return await _answer(call)
             finally:
                 call.sock.close()
 
@@ -54,8 +54,8 @@ async def _send(call: OutgoingCall, parts: list[bytes | memoryview], timeout_s: 
             raise TimeoutError from error
 
 
-async def _answer(call: OutgoingCall, deadline_ns: int) -> Any:
-    left_s = max(0.0, (deadline_ns - monotonic_ns()) / NS_PER_S)
+async def _answer(call: OutgoingCall) -> Any:
+    left_s = max(0.0, (call.deadline_ns - monotonic_ns()) / NS_PER_S)
     try:
         return await asyncio.wait_for(_received(call), left_s)
     except asyncio.TimeoutError:

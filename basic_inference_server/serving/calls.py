@@ -11,9 +11,10 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from basic_inference_server.control_client import exchange
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import DeadlineExceeded
-from basic_inference_server.core.topology import WAITING_STATES, Route, ServerState
+from basic_inference_server.core.topology import SERVING_STATES, WAITING_STATES, Route, ServerState
 from basic_inference_server.serving.inputs import written_inputs
 from basic_inference_server.wire.frames import (
     JSON_TYPE,
@@ -24,12 +25,7 @@ from basic_inference_server.wire.frames import (
     encode_request,
 )
 from basic_inference_server.wire.json_codec import decode_object
-from basic_inference_server.wire.messages import (
-    MAX_MESSAGE,
-    MessageError,
-    decode_message,
-    encode_message,
-)
+from basic_inference_server.wire.messages import MessageError
 from basic_inference_server.worker.binary import Binary
 from basic_inference_server.worker.call_error import CallError
 from basic_inference_server.worker.current_request import current_request
@@ -38,6 +34,7 @@ READ_CHUNK = 65536
 ASK_TIMEOUT_S = 5.0
 KEEP_ROUTE_NS = NS_PER_S
 MS_PER_NS = 1e-6
+RESERVE_NS = NS_PER_S // 20
 
 
 class EndpointCaller:
@@ -63,7 +60,7 @@ class EndpointCaller:
                     outcomes[place] = error
                 else:
                     waiting[call.sock.fileno()] = call
-            self._collect(waiting, outcomes, deadline_ns)
+            self._collect(waiting, outcomes)
         finally:
             for call in waiting.values():
                 call.sock.close()
@@ -72,23 +69,29 @@ class EndpointCaller:
     def _particulars(self) -> tuple[int, int, str]:
         """Return deadline, depth and id of the calls that are made now."""
         current = current_request()
-        deadline_ns = current.deadline_ns or monotonic_ns() + self._timeout_ns
+        now_ns = monotonic_ns()
+        deadline_ns = current.deadline_ns or now_ns + self._timeout_ns
+        # Some of it is left for the caller, to make an answer of what has come.
+        deadline_ns -= min(RESERVE_NS, max(0, deadline_ns - now_ns) // 10)
         return deadline_ns, current.depth + 1, current.request_id or current.calls_as or "load"
 
     @staticmethod
-    def _collect(waiting: dict[int, OutgoingCall], outcomes: list[Any], deadline_ns: int) -> None:
+    def _collect(waiting: dict[int, OutgoingCall], outcomes: list[Any]) -> None:
         poller = select.poll()
         for fd in waiting:
             poller.register(fd, select.POLLIN)
         while waiting:
-            left_ms = (deadline_ns - monotonic_ns()) * MS_PER_NS
-            ready = poller.poll(max(0.0, left_ms)) if left_ms > 0 else []
-            if not ready:
-                for call in waiting.values():
-                    outcomes[call.place] = call.error(504, DeadlineExceeded.code, "no answer yet")
-                return
-            for fd, _ in ready:
-                outcome = waiting[fd].receive()
+            left_ns = min(call.deadline_ns for call in waiting.values()) - monotonic_ns()
+            ready = poller.poll(left_ns * MS_PER_NS) if left_ns > 0 else []
+            done = {fd: waiting[fd].receive() for fd, _ in ready}
+            if not ready:  # whose time is over does not take the others along
+                now_ns = monotonic_ns()
+                done = {
+                    fd: call.error(504, DeadlineExceeded.code, "no answer yet")
+                    for fd, call in waiting.items()
+                    if call.deadline_ns <= now_ns
+                }
+            for fd, outcome in done.items():
                 if outcome is not None:
                     call = waiting.pop(fd)
                     outcomes[call.place] = outcome
@@ -111,7 +114,7 @@ class EndpointCaller:
                     raise CallError(signature, 503, "not_ready", str(error)) from error
             self._routes[signature] = known
         route = known[0]
-        if not route.ready_workers and route.state not in WAITING_STATES:
+        if route.state not in SERVING_STATES | WAITING_STATES:
             raise CallError(signature, 503, "not_ready", f"it is {route.state.value}")
         return route
 
@@ -122,17 +125,7 @@ class EndpointCaller:
 
     def _ask(self, signature: str) -> Route:
         question = {"command": "call_route", "caller": self._signature, "signature": signature}
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ASK_TIMEOUT_S)
-            connection.connect(self._control_path)
-            connection.sendall(encode_message(question))
-            received = bytearray()
-            while not received.endswith(b"\n"):
-                chunk = connection.recv(READ_CHUNK)
-                if not chunk or len(received) > MAX_MESSAGE:
-                    raise MessageError("the supervisor does not answer")
-                received += chunk
-        reply = decode_message(received)
+        reply = exchange(self._control_path, question, ASK_TIMEOUT_S)
         if "error" in reply:
             problem = reply["error"]
             raise CallError(signature, problem["status"], problem["code"], problem["message"])
@@ -147,6 +140,7 @@ class OutgoingCall:
         self.place = place
         self._route = route
         self._received = bytearray()
+        self.deadline_ns = 0
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def error(self, status: int, code: str, message: str) -> CallError:
@@ -180,6 +174,7 @@ class OutgoingCall:
         """
         now_ns = monotonic_ns()
         deadline_ns = min(deadline_ns, now_ns + int(self._route.timeout_s * NS_PER_S))
+        self.deadline_ns = deadline_ns
         try:
             content_type, body, fields = written_inputs(inputs, self._route.signature)
         except TypeError as error:

@@ -12,7 +12,7 @@ from basic_inference_server.core.errors import BadInput
 from basic_inference_server.worker.binary import OCTETS, Binary
 
 MAX_PARTS: Final = 1000
-STEP_BYTES: Final = 256 * 1024
+STEP_BYTES: Final = 64 * 1024
 
 
 def read_multipart(content_type: str, body: memoryview) -> dict[str, Any]:

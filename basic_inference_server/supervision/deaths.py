@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_s
@@ -29,12 +30,13 @@ class Deaths:
 
     def examine(self, message: dict[str, Any]) -> Verdict:
         """Return why the worker of a `worker_exit` announcement has ended."""
-        pid = message["pid"]
+        pid, ended_by = message["pid"], message["signal"]
+        was_killed = ended_by == signal.SIGKILL
         return examine(
             exit_text=message["cause"],
-            ended_by=message["signal"],
+            ended_by=ended_by,
             doom=self._watch.verdict_on(pid),
-            out_of_memory=self._out_of_memory.evidence(monotonic_s()),
+            out_of_memory=self._out_of_memory.evidence(monotonic_s()) if was_killed else None,
             resident_mb=self._memory.last_seen_mb(pid),
         )
 

@@ -10,19 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from pathlib import Path
 
 from basic_inference_server.supervision.strays import RUN_VARIABLE
 
 SHELL = "/bin/sh"
-SCRIPT = """
-read -r _
-for _ in 1 2 3; do
-  for file in $(grep -las "$1" /proc/[0-9]*/environ); do
-    pid=${file#/proc/}
-    kill -9 "${pid%/environ}"
-  done
-done 2>/dev/null
-"""
+SCRIPT = Path(__file__).resolve().with_suffix(".sh")
 END_WITHIN_S = 2.0
 
 
@@ -39,7 +32,7 @@ class Janitor:
         try:
             # Neither our session, so that Ctrl-C does not reach it, nor our mark.
             self._process = subprocess.Popen(
-                [SHELL, "-c", SCRIPT, "janitor", f"{RUN_VARIABLE}={run_id}[.]"],
+                [SHELL, str(SCRIPT), f"{RUN_VARIABLE}={run_id}[.]"],
                 stdin=read_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 env={"PATH": "/usr/bin:/bin"}, cwd="/", start_new_session=True,
             )  # fmt: skip

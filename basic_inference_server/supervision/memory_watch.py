@@ -10,6 +10,7 @@ from collections.abc import Callable
 from basic_inference_server.core.memory import out_of_memory_kills, resident_bytes
 
 LOOK_EVERY_S = 0.5
+COUNT_EVERY_S = 1.0
 EVIDENCE_S = 3.0
 MIB = 2**20
 WHOSE_MEMORY = ("its control group's memory limit", "the machine's memory")
@@ -63,9 +64,15 @@ class OutOfMemoryWatch:
         self._read = read
         self._known = read()
         self._risen: tuple[str, float] | None = None
+        self._look_at_s = 0.0
 
-    def look(self, now_s: float) -> None:
-        """Compare the counts with the last look's; to be called about once a second."""
+    def tick(self, now_s: float) -> None:
+        """Look about once a second, so that a later death is not laid to an earlier kill."""
+        if now_s >= self._look_at_s:
+            self._look(now_s)
+
+    def _look(self, now_s: float) -> None:
+        self._look_at_s = now_s + COUNT_EVERY_S
         before, self._known = self._known, self._read()
         for was, now, whose in zip(before, self._known, WHOSE_MEMORY, strict=True):
             if was is not None and now is not None and now > was:
@@ -73,8 +80,8 @@ class OutOfMemoryWatch:
                 return
 
     def evidence(self, now_s: float) -> str | None:
-        """Return what the kernel has just killed for, in words; `None` if it has not."""
-        self.look(now_s)
+        """Look again; return what the kernel has just killed for, `None` if it has not."""
+        self._look(now_s)
         if self._risen is None or now_s - self._risen[1] > EVIDENCE_S:
             return None
         return self._risen[0]

@@ -109,9 +109,9 @@ class Places:
         host = f"[{self.client_host}]" if ":" in self.client_host else self.client_host
         return f"http://{host}:{self.port}"
 
-    def announce_open(self, is_open: bool) -> None:
+    def announce_open(self) -> None:
         """Write, once, where the open gateway is: for scripts that chose port 0."""
-        if self._is_announced or not is_open:
+        if self._is_announced:
             return
         self._is_announced = True
         where: dict[str, Any] = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_s
+from basic_inference_server.core.fingerprints import reference_of
 
 DEATHS_TO_QUARANTINE = 2
 MAX_ENTRIES = 256
@@ -79,7 +80,7 @@ class Quarantine:
         now_s = monotonic_s()
         entry = self._suspects.pop(key, None) or self._entries.get(key)
         if entry is None:
-            entry = Entry(f"q-{strike.fingerprint[:16]}")
+            entry = Entry(reference_of(strike.fingerprint))
         while entry.strikes and now_s - entry.strikes[0][0] > window_s:
             entry.strikes.popleft()
         entry.strikes.append((now_s, local_time_text(), strike))

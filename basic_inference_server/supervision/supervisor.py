@@ -185,14 +185,13 @@ class Supervisor:
             self._look_for_code_at_s = now_s + LOOK_FOR_CODE_S
             self._replace_changed()
         self.gateway.tick(now_s)
-        self._out_of_memory.look(now_s)
+        self._out_of_memory.tick(now_s)
         self._clean_up_crew.tick(now_s)
         for program in self.support.values():
             program.tick(now_s)
             section = self.settings.CONFIG_ENDPOINTS.get(program.name)
             if section is not None:
                 self._support_watch.check(program, section, now_s)
-        self._places.announce_open(self.gateway.state is ServerState.READY)
 
     def _replace_changed(self) -> None:
         for server in self.servers.values():
@@ -239,6 +238,7 @@ class Supervisor:
     def _on_program_change(self, name: str, life: Lifecycle, why: str) -> None:
         self.store.record_state(name, life.state.value, why, life.last_error)
         if name == "gateway" and life.state is ServerState.READY:
+            asyncio.get_running_loop().call_soon(self._places.announce_open)
             self.log.info(
                 "gateway_open", host=self._places.host, port=self._places.port,
                 url=self._places.url,

@@ -31,11 +31,7 @@ class AsyncExecutor(Executor):
         """
         try:
             prepared = await self._prepared(inputs, times)
-            started_ns = monotonic_ns()
-            predicted = self.worker._predict(prepared)  # noqa: SLF001 - hooks that authors write
-            if iscoroutine(predicted):
-                predicted = await predicted
-            times.predict_us = (monotonic_ns() - started_ns) // 1000
+            predicted = await self._predicted(prepared, times)
             return await self._post_processed(inputs, predicted, times)
         except (ServiceError, asyncio.CancelledError):
             raise
@@ -63,6 +59,18 @@ class AsyncExecutor(Executor):
                 raise self.refusal(error) from error
             times.pre_us = (monotonic_ns() - started_ns) // 1000
         return prepared
+
+    async def _predicted(self, prepared: Any, times: PhaseTimes) -> Any:
+        started_ns = monotonic_ns()
+        predicted = self._predict(prepared, times)
+        if iscoroutine(predicted):
+            try:
+                predicted = await predicted
+            except (TypeError, AttributeError) as error:
+                self._explain_slip(error, prepared)
+                raise
+            times.predict_us = (monotonic_ns() - started_ns) // 1000
+        return predicted
 
     async def _post_processed(
         self, inputs: dict[str, Any], predicted: Any, times: PhaseTimes

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from basic_inference_server.worker.flask_worker import FlaskWorker
+from basic_inference_server.worker.hook_shapes import hook_problem, overrides
 from basic_inference_server.worker.kept_code import KeptCode, import_from, keep
-from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.load_error import EndpointLoadError, install_hint
+
+__all__ = ["FoundEndpoint", "find_endpoint", "find_file", "keep_code", "normalised", "overrides"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,15 @@ def find_file(folder: Path, server_class: str) -> Path:
         )
     there = ", ".join(path.stem for path in names) or "no endpoint at all"
     raise EndpointLoadError(
-        f"there is no {server_class}.py in {folder}; it holds {there}. "
-        "Add the file, or name another with SERVER_CLASS"
+        f"there is no {server_class}.py in {folder}; {_did_you_mean(server_class, names)}it holds "
+        f"{there}. Add the file, or name another with SERVER_CLASS"
     )
+
+
+def _did_you_mean(server_class: str, files: Sequence[Path]) -> str:
+    by_name = {normalised(path.stem): path.stem for path in files}
+    near = get_close_matches(normalised(server_class), by_name, 1, cutoff=0.7)
+    return f"did you mean {by_name[near[0]]}? " if near else ""
 
 
 def keep_code(folder: Path, server_class: str) -> KeptCode | None:
@@ -92,6 +103,7 @@ def import_file(path: Path, code: CodeType | None = None) -> ModuleType:
         del sys.modules[name]
         raise EndpointLoadError(
             f"{path} could not be imported: {type(error).__name__}: {error}"
+            + install_hint(error, path.parent.name)
         ) from error
     return module
 
@@ -100,7 +112,7 @@ def find_class(module: ModuleType, path: Path, wanted: str) -> type[FlaskWorker]
     """Return the `FlaskWorker` subclass of that name in the module.
 
     Raises:
-        EndpointLoadError: no such class, not a `FlaskWorker`, or `_predict` is missing.
+        EndpointLoadError: no such class, not a `FlaskWorker`, or hooks that cannot be called.
     """
     classes = {
         name: value
@@ -119,16 +131,10 @@ def find_class(module: ModuleType, path: Path, wanted: str) -> type[FlaskWorker]
         raise EndpointLoadError(
             f"{path}: {found.__name__} must be a subclass of basic_inference_server.FlaskWorker"
         )
-    if not (overrides(found, "_predict") or overrides(found, "_predict_batch")):
-        raise EndpointLoadError(
-            f"{path}: {found.__name__} needs a method _predict(self, prep_inputs)"
-        )
+    problem = hook_problem(found)
+    if problem:
+        raise EndpointLoadError(f"{path}: {problem}")
     return found
-
-
-def overrides(worker_class: type[FlaskWorker], hook: str) -> bool:
-    """Say whether an endpoint's class has a hook of its own."""
-    return getattr(worker_class, hook) is not getattr(FlaskWorker, hook)
 
 
 def find_endpoint(

@@ -25,7 +25,7 @@ from basic_inference_server.worker.current_request import (
     current_request,
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
-from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.load_error import EndpointLoadError, install_hint
 from basic_inference_server.worker.schemas import input_reader, output_writer
 from basic_inference_server.worker.streams import ItemStream, is_stream
 from basic_inference_server.worker.validation_rules import check_rules
@@ -76,6 +76,7 @@ def load_worker(
     """
     try:
         worker = worker_class(context=context)
+        _check_constructed(worker)
         input_reader(worker)  # says now, and not under the first request, what is wrong with
         output_writer(worker)  # INPUT and OUTPUT
         loading: Any = worker._load_model()  # type: ignore[func-returns-value]  # noqa: SLF001
@@ -88,10 +89,18 @@ def load_worker(
     return worker
 
 
+def _check_constructed(worker: FlaskWorker) -> None:
+    if "context" not in vars(worker):
+        raise EndpointLoadError(
+            f"{type(worker).__name__}.__init__ has to begin with super().__init__(**kwargs)"
+        )
+
+
 def _load_failure(worker_class: type[FlaskWorker], error: BaseException) -> EndpointLoadError:
     is_permanent = isinstance(error, (ImportError, NameError, AttributeError, TypeError))
     return EndpointLoadError(
-        f"{worker_class.__name__} could not load: {describe(error)}", is_permanent=is_permanent
+        f"{worker_class.__name__} could not load: {describe(error)}{install_hint(error)}",
+        is_permanent=is_permanent,
     )
 
 
@@ -163,9 +172,7 @@ class Executor:
         """
         try:
             prepared = self.pre_process(inputs, times)
-            started_ns = monotonic_ns()
-            predicted = self.worker._predict(prepared)  # noqa: SLF001 - hooks that authors write
-            times.predict_us = (monotonic_ns() - started_ns) // 1000
+            predicted = self._predict(prepared, times)
             return self.post_process(inputs, predicted, times)
         except ServiceError:
             raise
@@ -175,6 +182,28 @@ class Executor:
     def failure(self, error: BaseException) -> EndpointError:
         """Return what a client is told of an exception of the endpoint's."""
         return EndpointError(f"{self.worker.signature} failed: {describe(error)}")
+
+    def _predict(self, prepared: Any, times: PhaseTimes) -> Any:
+        started_ns = monotonic_ns()
+        try:
+            predicted = self.worker._predict(prepared)  # noqa: SLF001 - authors' hooks
+        except (TypeError, AttributeError) as error:
+            self._explain_slip(error, prepared)
+            raise
+        times.predict_us = (monotonic_ns() - started_ns) // 1000
+        return predicted
+
+    def _explain_slip(self, error: Exception, prepared: Any) -> None:
+        """Say so when `_pre_process` is without `return`, the usual slip.
+
+        Raises:
+            EndpointError: it is.
+        """
+        if prepared is None and "NoneType" in describe(error):
+            raise EndpointError(
+                f"{self.worker.signature} failed: {describe(error)}; "
+                f"{type(self.worker).__name__}._pre_process returned None"
+            ) from error
 
     def refusal(self, error: Exception) -> BadInput:
         """Return what a client is told of an exception with which the inputs were refused."""

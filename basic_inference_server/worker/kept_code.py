@@ -15,6 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+# The head of a compiled file, of PEP 552: its third and fourth four bytes are the source's hash
+# where its second four say so.
+FLAGS: Final = slice(4, 8)
+TIME_AND_SIZE: Final = slice(8, 16)
+COMPARED_BY_CONTENT: Final = (3).to_bytes(4, "little")
 
 
 @dataclass(frozen=True)
@@ -40,22 +50,41 @@ def keep(path: Path) -> KeptCode | None:
     return KeptCode(path, code, shared)
 
 
-class _KeptLoader(importlib.abc.InspectLoader):
-    """Loads one shared file from what was kept."""
+class _KeptLoader(importlib.machinery.SourceFileLoader):
+    """Loads one shared file from what was kept.
 
-    def __init__(self, path: Path, source: bytes) -> None:
-        self._path = path
+    Python's cache of compiled files is used, so that not every worker compiles them anew, but by
+    content only: going by time and size, it takes two versions of one second for the same.
+    """
+
+    def __init__(self, fullname: str, path: Path, source: bytes) -> None:
+        super().__init__(fullname, str(path))
         self._source = source
 
-    def get_source(self, fullname: str) -> str:
-        """Return the kept text, for tracebacks."""
-        del fullname
-        return importlib.util.decode_source(self._source)
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """Return what a cache by time would be compared with, without asking the disk."""
+        del path
+        return {"mtime": 0, "size": len(self._source)}
 
-    def get_code(self, fullname: str) -> CodeType:
-        """Return the compiled text."""
-        del fullname
-        return compile(self._source, str(self._path), "exec", dont_inherit=True)
+    def get_data(self, path: str) -> bytes:
+        """Return the kept source, or a compiled file.
+
+        Raises:
+            OSError: there is no compiled file that can be compared by content.
+        """
+        if path == self.path:
+            return self._source
+        compiled = super().get_data(path)
+        if compiled[FLAGS] != COMPARED_BY_CONTENT:
+            raise OSError(f"{path} does not say which content it was made of")
+        return compiled
+
+    def set_data(self, path: str, data: ReadableBuffer, **options: Any) -> None:
+        """Keep a compiled file, in silence where that is impossible, by the source's content."""
+        compiled = bytearray(data)
+        compiled[FLAGS] = COMPARED_BY_CONTENT
+        compiled[TIME_AND_SIZE] = importlib.util.source_hash(self._source)
+        super().set_data(path, compiled, **options)
 
 
 class KeptFinder(importlib.abc.MetaPathFinder):
@@ -73,11 +102,8 @@ class KeptFinder(importlib.abc.MetaPathFinder):
         if found is None:
             return None
         file, source = found
-        loader = _KeptLoader(file, source)
-        spec = importlib.util.spec_from_loader(fullname, loader, origin=str(file))
-        if spec is not None:
-            spec.has_location = True
-        return spec
+        loader = _KeptLoader(fullname, file, source)
+        return importlib.util.spec_from_file_location(fullname, file, loader=loader)
 
 
 def import_from(kept: KeptCode) -> None:

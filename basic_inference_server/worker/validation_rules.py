@@ -1,6 +1,6 @@
 """Checks an endpoint's configuration against the `VALIDATION_RULES` of its `_CONFIG`.
 
-`{"WEIGHT": {"TYPE": "float", "MIN_VAL": 0, "MAX_VAL": 1}, "NAME": {"MIN_LEN": 1}}`
+`{"WEIGHT": {"TYPE": "float", "MIN_VAL": 0, "MAX_VAL": 1}, "SIZE": {"INCLUDED_LIST": ["S", "L"]}}`
 """
 
 from __future__ import annotations
@@ -46,11 +46,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_included(value: Any, included: Any) -> bool:
+    if not isinstance(included, (list, tuple)):
+        raise TypeError("no list: in a text every part of it would be included")
+    return value in included
+
+
 _CHECKS: dict[str, Callable[[Any, Any], bool]] = {
     "TYPE": _has_type,
     "MIN_VAL": lambda value, limit: _is_number(value) and value >= limit,
     "MAX_VAL": lambda value, limit: _is_number(value) and value <= limit,
     "MIN_LEN": lambda value, limit: hasattr(value, "__len__") and len(value) >= limit,
+    "INCLUDED_LIST": _is_included,
     "EXCLUDED_LIST": lambda value, excluded: value not in excluded,
 }
 

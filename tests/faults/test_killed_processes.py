@@ -27,12 +27,16 @@ def test_all_workers_killed_at_once_cost_their_own_requests_only(
     count = tmp_path / "count"
     fields = {"SIGNATURE": "misbehaving", "DO": "work", "MS": 5, "COUNT": str(count)}
     with (
-        Ledger(gateway.port, 60, fields, 2.0) as load,
-        Ledger(gateway.port, 30, {"SIGNATURE": "healthy"}, 2.0, name="n") as neighbour,
+        Ledger(gateway.port, 60, fields, 10) as load,
+        Ledger(gateway.port, 30, {"SIGNATURE": "healthy"}, 10, name="n") as neighbour,
     ):
         eventually(lambda: load.answered > 20)
         for pid in gateway.servers()["misbehaving"]["worker_pids"]:
             os.kill(pid, signal.SIGKILL)
+        answered = load.answered
+        eventually(lambda: load.answered > answered + 40)
+        load.stop()
+        neighbour.stop()
     load.check(count)
     neighbour.check()
     assert {"200"} == set(neighbour.outcomes)
@@ -94,7 +98,7 @@ def test_request_in_flight_in_a_killed_gateway_process_runs_once(
 def test_processes_that_somebody_asks_to_leave_cost_no_request(gateway: RunningGateway) -> None:
     """SIGTERM from outside, the operator's slip: each process leaves, and another one serves."""
     fields = {"SIGNATURE": "misbehaving", "DO": "work", "MS": 2}
-    with Ledger(gateway.port, 60, fields, 3.0) as load:
+    with Ledger(gateway.port, 60, fields, 20) as load:
         for find in (
             lambda: gateway.servers()["misbehaving"]["worker_pids"][0],
             lambda: gateway.servers()["misbehaving"]["pid"],
@@ -105,6 +109,7 @@ def test_processes_that_somebody_asks_to_leave_cost_no_request(gateway: RunningG
             victim.terminate()
             eventually(lambda answered=answered: load.answered > answered + 20)  # type: ignore[misc]
             eventually(lambda victim=victim: not alive([victim]))  # type: ignore[misc]
+        load.stop()
     load.check()
     assert {"200"} == set(load.outcomes), load.failures()[:3]
     wait_until_ready(gateway, "misbehaving")

@@ -18,6 +18,7 @@ from app_ver import __VER__ as APP_VER
 from basic_inference_server.testing import RunningGateway, running_gateway
 from tests.functional.answers import check_error
 from tests.functional.gateways import processes_in
+from tests.support.bundled import DISABLED, SERVING
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.shares_gateway
@@ -27,25 +28,6 @@ SHIPPED = ["run_gateway.py", "app_ver.py", "endpoints"]
 EXAMPLE = re.compile(r"-d '(?P<request>\{.*?\})'\n```.*?```json\n(?P<answer>.*?)```", re.DOTALL)
 METADATA = {"time", "ver", "ver_lib", "signature", "worker_id", "call_id"}
 ALL_WITHIN_S = 30
-DISABLED = ("ner",)  # it needs packages that a checkout does not install
-SERVING = [
-    "dummy_model_demo1",
-    "dummy_model_demo2",
-    "sentiment",
-    "get_sim",
-    "get_tags",
-    "get_qa",
-    "get_aprox",
-    "get_conf",
-    "basic_quiz_model",
-    "digits",
-    "keywords",
-    "summarization",
-    "entity_fishing",
-    "lsh",
-    "langid",
-    "file_type",
-]
 MODELS = SERVING[2:]
 # get_sim's model, not the text: scores may differ in the last digit from machine to machine.
 CLOSE_TO_ROMANIA = ["bulgaria", "slovakia", "hungary", "moldova", "latvia"]
@@ -109,10 +91,22 @@ def test_documented_example_is_answered_as_documented(
 def test_every_bundled_endpoint_is_available(gateway: RunningGateway) -> None:
     """The shipped configuration has two demonstrations and the light models; the rest is off."""
     answer = gateway.get("/list_servers").json()
-    assert SERVING == answer["AVAIL_SERVERS"]
+    assert [*SERVING] == answer["AVAIL_SERVERS"]
     assert APP_VER == answer["ver"]
     off = ["dummy_model_demo1-bis", "dummy_model_demo2-bis", *DISABLED]
     assert ["DISABLED"] * len(off) == [answer["SERVERS"][name]["state"] for name in off]
+    # tests/unit/test_published_ports.py counts on it: a disabled server has a port, too.
+    assert {*SERVING, *off} == gateway.server_ports.keys()
+
+
+def test_error_page_shows_what_is_available(gateway: RunningGateway) -> None:
+    """The example of an error is what the bundled gateway answers."""
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    answer = check_error("unknown_signature", gateway.run("nope"))
+    ours = {"time", "request_id"}
+    assert shown.keys() == answer.keys()
+    assert {**shown, **{name: answer[name] for name in ours}} == answer
 
 
 def test_demonstration_answers_what_the_first_specification_shows(gateway: RunningGateway) -> None:

@@ -261,7 +261,8 @@ def test_body_that_no_decoder_takes_is_unsupported(
     answer = send(gateway, "/run", b'["SIGNATURE", "mirror"]', **headers)
     body = check_error("unsupported_media_type", answer)
     value = headers.get("Content_Encoding", headers["Content_Type"].partition(";")[0])
-    assert value in body["ERROR"] or "charset" in body["ERROR"]
+    reasons = (value, "charset", "is not a media type")
+    assert any(reason in body["ERROR"] for reason in reasons)
 
 
 def test_administration_with_another_content_type_is_unsupported(gateway: RunningGateway) -> None:

@@ -73,7 +73,7 @@ def test_hung_endpoint_does_not_slow_another(launch: Launch) -> None:
     """While every worker and queue place of one endpoint is taken, another answers at once."""
     gateway = launch(
         {
-            "misbehaving": {"NR_WORKERS": 1, "QUEUE_SIZE": 16, "TIMEOUT": 3},
+            "misbehaving": {"NR_WORKERS": 1, "QUEUE_SIZE": 16, "TIMEOUT": 1.5},
             "other": {"SERVER_CLASS": "misbehaving"},
         },
         FILES,

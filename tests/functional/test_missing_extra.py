@@ -1,35 +1,49 @@
-"""What happens where the packages of a bundled model are not installed."""
+"""What happens where a bundled model cannot load: a package is missing, or a setting is wrong."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from basic_inference_server.testing import running_gateway
+import pytest
+
+from basic_inference_server.testing import RunningGateway, running_gateway
+from tests.functional.answers import check_error
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.shares_gateway
+
 ROOT = Path(__file__).resolve().parents[2]
-HINT = 'digits needs onnxruntime: pip install "basic_inference_server[models]"'
 
 
-def test_missing_package_fails_its_endpoints_alone(tmp_path: Path) -> None:
-    """An endpoint whose package is missing says what to install; the others serve."""
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    folder = tmp_path_factory.mktemp("missing")
     for name in ("run_gateway.py", "app_ver.py", "endpoints"):
-        (tmp_path / name).symlink_to(ROOT / name)
+        (folder / name).symlink_to(ROOT / name)
     # Found before the installed one, and gone as far as the endpoint can tell.
-    (tmp_path / "onnxruntime.py").write_text('raise ModuleNotFoundError("onnxruntime")\n')
-    endpoints = {"digits": {"NR_WORKERS": 1}, "get_aprox": {"NR_WORKERS": 1}}
-    (tmp_path / "config_gateway.txt").write_text(json.dumps({"CONFIG_ENDPOINTS": endpoints}))
+    (folder / "onnxruntime.py").write_text('raise ModuleNotFoundError("onnxruntime")\n')
+    endpoints = {"digits": {}, "summarization": {"LANGUAGE": "fr"}, "get_aprox": {}}
+    (folder / "config_gateway.txt").write_text(json.dumps({"CONFIG_ENDPOINTS": endpoints}))
     command = [sys.executable, "run_gateway.py", "--host", "127.0.0.1", "--port", "0"]
-    with running_gateway(tmp_path, command=command) as gateway:
-        eventually(
-            lambda: gateway.servers()["digits"]["state"] == "FAILED",
-            timeout_s=20,
-            what="digits has failed",
-        )
-        answer = gateway.run("digits", PIXELS=[0] * 64)
-        assert 503 == answer.status_code
-        assert HINT in answer.json()["ERROR"]
-        found = gateway.run("get_aprox", WORD="univercity").json()["data"]
-        assert ["university"] == [item["word"] for item in found]
+    with running_gateway(folder, command=command) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("signature", "reason"),
+    [
+        ("digits", 'digits needs onnxruntime: pip install "basic_inference_server[models]"'),
+        ("summarization", "LANGUAGE is 'fr', which breaks INCLUDED_LIST ['en', 'ro']"),
+    ],
+)
+def test_endpoint_that_cannot_load_fails_alone(
+    gateway: RunningGateway, signature: str, reason: str
+) -> None:
+    """It says what to install or to change and is not tried again; the others serve."""
+    eventually(lambda: gateway.servers()[signature]["state"] == "FAILED", timeout_s=20)
+    assert reason in check_error("not_ready", gateway.run(signature, TEXT="One."))["ERROR"]
+    found = gateway.run("get_aprox", WORD="univercity").json()["data"]
+    assert ["university"] == [item["word"] for item in found]

@@ -68,7 +68,7 @@ def test_changed_section_is_in_force_and_nothing_is_lost(launch: Launch) -> None
     gateway = launch({"demo": {"NR_WORKERS": 2}}, {"demo": SLOW})
     with SteadyClient(gateway.url + "/run", ASK) as client:
         eventually(lambda: client.sent > 50)
-        configure(gateway, {"demo": {"NR_WORKERS": 2, "GREETING": "salut", "LOAD_S": 1.5}})
+        configure(gateway, {"demo": {"NR_WORKERS": 2, "GREETING": "salut", "LOAD_S": 0.8}})
         sent = client.sent
         answer = reload(gateway)
         assert client.sent > sent + 50

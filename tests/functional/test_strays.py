@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ import sys
 from basic_inference_server import FlaskWorker
 
 DAEMON = '''
-import os, sys, time
+import os, signal, sys
 if os.fork():
     os._exit(0)
 os.setsid()
@@ -31,7 +32,7 @@ if os.fork():
     os._exit(0)
 print(os.getpid(), flush=True)
 os.close(1)
-time.sleep(600)
+signal.pause()
 '''
 
 
@@ -105,9 +106,12 @@ def test_killed_janitor_is_replaced(launch: Launch) -> None:
     gateway = launch({"parent": {}}, {"parent": PARENT})
 
     def janitors() -> list[psutil.Process]:
-        return [p for p in tree(gateway) if is_running(p) and "janitor" in p.cmdline()]
+        return [p for p in tree(gateway) if is_running(p) and "janitor.sh" in " ".join(p.cmdline())]
 
     (first,) = janitors()
+    shell, script, mark = first.cmdline()
+    assert ("/bin/sh", "janitor.sh") == (shell, Path(script).name)
+    assert mark.startswith("BIS_RUN=")
     first.kill()
     eventually(lambda: janitors() not in ([], [first]))
     daemon = started(gateway, "daemon")

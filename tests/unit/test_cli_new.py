@@ -67,6 +67,31 @@ def test_new_endpoint_passes_its_own_test(tmp_path: Path) -> None:
     assert ["my_model"] == list(validate(config).CONFIG_ENDPOINTS)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["Next:", "  python -m basic_inference_server run --host 127.0.0.1"]),
+        (
+            ["-b", "project", "--config", "other.txt"],
+            ["Next, in project:",
+             "  python -m basic_inference_server run --host 127.0.0.1 --config other.txt"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_to_type_next_is_said(
+    options: list[str], expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Its test, the gateway and a request; for the folder and the configuration that were named."""
+    monkeypatch.chdir(tmp_path)
+    main(["new", "my_model", *options])
+    printed = capsys.readouterr().out.splitlines()
+    assert set(expected) <= set(printed)
+    assert "  python -m pytest tests/test_my_model.py" in printed
+    request = """'{"SIGNATURE": "my_model", "VALUE": 3}'"""
+    assert f"  curl -s http://127.0.0.1:5002/run -d {request}" in printed
+
+
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither an endpoint nor a test nor a section."""
     main(["new", "my_model", "-b", str(tmp_path)])

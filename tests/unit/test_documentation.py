@@ -17,7 +17,7 @@ from flask import Flask
 from basic_inference_server import LIB_VER
 from basic_inference_server.cli import add_run_arguments
 from basic_inference_server.cli_tokens import add_tokens_commands
-from basic_inference_server.gateway import http_connection
+from basic_inference_server.gateway import http_limits
 from basic_inference_server.gateway.control_plane.flask_app import BLUEPRINTS
 from basic_inference_server.gateway.control_plane.status import DATA_PATHS
 from basic_inference_server.worker.validation_rules import _CHECKS
@@ -160,7 +160,7 @@ def test_every_argument_is_documented() -> None:
 )
 def test_limits_of_connections_are_documented(name: str) -> None:
     """The page on behaviour has the values that the code has."""
-    value = f"{getattr(http_connection, name):,.0f}"
+    value = f"{getattr(http_limits, name):,.0f}"
     page = (DOCS / "reference" / "behaviour.md").read_text(encoding="utf-8")
     assert re.search(rf"\| {value}\b", page)
 

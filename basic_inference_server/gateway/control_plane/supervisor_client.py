@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
+from basic_inference_server.control_client import exchange
 from basic_inference_server.core import errors
 from basic_inference_server.core.errors import NotReady, ServiceError
-from basic_inference_server.wire.messages import (
-    MAX_MESSAGE,
-    MessageError,
-    decode_message,
-    encode_message,
-)
+from basic_inference_server.wire.messages import MessageError
 
 DEFAULT_TIMEOUT_S = 10.0
 _ERRORS = {
@@ -36,7 +31,7 @@ class SupervisorClient:
             ServiceError: it refused; the class is the one it named.
         """
         try:
-            reply = self._exchange({"command": command, **fields}, timeout_s)
+            reply = exchange(self._path, {"command": command, **fields}, timeout_s)
         except (OSError, MessageError) as error:
             raise NotReady(f"The supervisor does not answer: {error}.", retry_after_s=1) from error
         if "error" in reply:
@@ -45,18 +40,3 @@ class SupervisorClient:
                 problem["message"], **problem.get("details", {})
             )
         return reply["result"]
-
-    def _exchange(self, message: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout_s)
-            connection.connect(self._path)
-            connection.sendall(encode_message(message))
-            received = bytearray()
-            while not received.endswith(b"\n"):
-                chunk = connection.recv(65536)
-                if not chunk:
-                    raise MessageError("the connection was closed")
-                received += chunk
-                if len(received) > MAX_MESSAGE:
-                    raise MessageError("the answer is too long")
-        return decode_message(received)

@@ -86,7 +86,7 @@ def _approximate(value: Any) -> Any:
 
 def test_every_page_has_an_example() -> None:
     """No page has lost its example, or has one that the tests cannot read."""
-    commands = sum((PAGES / f"{name}.md").read_text().count("curl ") for name in WORKERS)
+    commands = sum((PAGES / f"{name}.md").read_text().count(" -d '{") for name in WORKERS)
     assert commands == len(list(documented_examples()))
     assert set(WORKERS) == {example.values[0] for example in documented_examples()}
 

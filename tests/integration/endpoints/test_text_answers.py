@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from basic_inference_server import FlaskWorker
+from basic_inference_server import Binary, FlaskWorker
 from basic_inference_server.testing import WorkerHarness, run_worker
 from basic_inference_server.worker.load_error import EndpointLoadError
 from endpoints._text_embedding import TextEmbedder
@@ -287,8 +287,10 @@ def test_file_type_of_a_text_and_of_its_bytes_are_the_same() -> None:
     encoded = base64.b64encode(text.encode()).decode()
     answers = [run(FileTypeWorker, TEXT=text), run(FileTypeWorker, CONTENT=encoded)]
     answers.append(run(FileTypeWorker, CONTENT=text.encode()))
-    assert ["python"] * 3 == [answer["label"] for answer in answers]
-    assert answers[0] == answers[1] == answers[2]
+    raw = Binary(memoryview(text.encode()), "text/plain", "x.py")
+    answers += [run(FileTypeWorker, BODY=raw), run(FileTypeWorker, CONTENT=raw)]
+    assert ["python"] * 5 == [answer["label"] for answer in answers]
+    assert [answers[0]] * 4 == answers[1:]
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,9 @@ def test_file_type_of_a_text_and_of_its_bytes_are_the_same() -> None:
     [
         ({}, "give either CONTENT, a file as base64, or TEXT"),
         ({"CONTENT": "YQ==", "TEXT": "a"}, "give either CONTENT"),
+        ({"BODY": Binary(b"x"), "TEXT": "a"}, "give either CONTENT"),
+        ({"BODY": "a"}, "BODY is a file that is sent as the body"),
+        ({"BODY": Binary(b"x" * 11)}, "BODY has 11 bytes; at most 10 are taken"),
         ({"CONTENT": 5}, "CONTENT should be a text, not int"),
         ({"CONTENT": "not base64!"}, "CONTENT is not base64"),
         ({"CONTENT": "YWI"}, "CONTENT is not base64"),

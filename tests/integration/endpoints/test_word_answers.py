@@ -111,10 +111,12 @@ def test_get_sim_together_equals_one_by_one(ask: Ask) -> None:
     assert [worker._predict(query) for query in batch] == worker._predict_batch(batch)
 
 
-def test_get_sim_without_a_known_language_does_not_load() -> None:
-    """A configured language that there is not is named at once."""
-    with pytest.raises((ValueError, EndpointLoadError), match='LANGUAGE should be "ro" or "en"'):
-        run_worker(GetSimWorker, {"WORD": "king"}, {"LANGUAGE": "fr"})
+def test_refused_word_leaves_its_batch_as_it_is() -> None:
+    """Through the engine's own execution of batches, as an author tests it."""
+    inputs = [{"WORD": "cat"}, {"WORD": "nosuchword"}, {"WORD": "pisică", "TOPN": 2}]
+    cat, refused, pisica = loaded(GetSimWorker).run_batch(inputs)
+    assert [cat, pisica] == [loaded(GetSimWorker).run(inputs[n]) for n in (0, 2)]
+    assert "WORD 'nosuchword' is not among" in str(refused)
 
 
 @pytest.mark.parametrize(
@@ -336,21 +338,40 @@ def test_hostile_texts_are_answered_or_refused(ask: Ask, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("worker", "inputs"),
+    ("worker", "inputs", "is_whole"),
     [
-        pytest.param(GetTagsWorker, {"TEXT": ("cat spitalului " * 7_000)[:100_000]}, id="tags"),
+        pytest.param(
+            GetTagsWorker,
+            {"TEXT": ("cat spitalului " * 7_000)[:100_000]},
+            lambda answer: answer["language"] == "ro" and len(answer["tags"]) == 5,
+            id="tags",
+        ),
         pytest.param(
             BasicQuizModelWorker,
             {"QUESTIONS": ["a cat"] * 50, "CHOICES": [["a " * 30] * 60] * 50},
+            lambda answer: [60] * 50 == [len(one["probs"]) for one in answer],
             id="quiz",
         ),
-        pytest.param(DigitsWorker, {"IMAGES": [[16] * 64] * 1_000}, id="digits"),
-        pytest.param(GetAproxWorker, {"WORD": "ab" * 50, "TOPN": 100}, id="aprox"),
+        pytest.param(
+            DigitsWorker,
+            {"IMAGES": [[16] * 64] * 1_000},
+            lambda answer: [10] * 1_000 == [len(one["probs"]) for one in answer],
+            id="digits",
+        ),
+        pytest.param(
+            GetAproxWorker,
+            {"WORD": "ab" * 50, "TOPN": 100},
+            lambda answer: [] == answer,  # no word is anything like it
+            id="aprox",
+        ),
     ],
 )
 @pytest.mark.timeout(5)
 def test_largest_request_is_done_in_time(
-    ask: Ask, worker: type[FlaskWorker], inputs: dict[str, Any]
+    ask: Ask,
+    worker: type[FlaskWorker],
+    inputs: dict[str, Any],
+    is_whole: Callable[[Any], bool],
 ) -> None:
-    """What is as large as the limits allow is answered far within the timeout of 30 s."""
-    ask(worker, inputs)
+    """What is as large as the limits allow is answered, far within the timeout of 30 s."""
+    assert is_whole(ask(worker, inputs))

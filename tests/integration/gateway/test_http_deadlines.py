@@ -10,7 +10,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.http_harness import HttpHarness, RawHttp, request
 
-CONSTANTS = "basic_inference_server.gateway.http_connection"
+CONSTANTS = "basic_inference_server.gateway.http_limits"
 POST = b"POST /x HTTP/1.1\r\nHost: test\r\n"
 SHORT_S = 0.05
 

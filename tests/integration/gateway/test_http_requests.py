@@ -253,7 +253,7 @@ def test_draining_ends_idle_connections(
     client: RawHttp, harness: HttpHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection on which nothing happens does not hold up a stop."""
-    monkeypatch.setattr("basic_inference_server.gateway.http_connection.DRAIN_IDLE_S", 0.05)
+    monkeypatch.setattr("basic_inference_server.gateway.http_limits.DRAIN_IDLE_S", 0.05)
     client.ask(request())
     harness.limits.is_draining = True
     assert b"" == client.read_rest()

@@ -8,6 +8,7 @@ import pytest
 
 from basic_inference_server.core.config_file import read_config_file
 from basic_inference_server.core.settings import GatewaySettings, validate
+from tests.support.bundled import SERVING, SUPPORT
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,26 +21,8 @@ def settings() -> GatewaySettings:
 def test_configuration_runs_these_servers(settings: GatewaySettings) -> None:
     """Out of the box the demonstrations, the light models and the support process run."""
     enabled = [name for name, s in settings.CONFIG_ENDPOINTS.items() if not s.DISABLED]
-    assert [
-        "dummy_model_demo1",
-        "dummy_model_demo2",
-        "sentiment",
-        "get_sim",
-        "get_tags",
-        "get_qa",
-        "get_aprox",
-        "get_conf",
-        "basic_quiz_model",
-        "digits",
-        "keywords",
-        "summarization",
-        "entity_fishing",
-        "lsh",
-        "langid",
-        "file_type",
-        "support_process",
-    ] == enabled
-    assert settings.CONFIG_ENDPOINTS["support_process"].is_support_process
+    assert [*SERVING, SUPPORT] == enabled
+    assert settings.CONFIG_ENDPOINTS[SUPPORT].is_support_process
 
 
 def test_every_server_has_its_file_and_its_page(settings: GatewaySettings) -> None:

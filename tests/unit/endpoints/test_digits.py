@@ -46,6 +46,7 @@ def test_image_of_refuses(value: Any, complaint: str) -> None:
     [
         pytest.param({}, "give either PIXELS, an image, or IMAGES", id="nothing"),
         pytest.param({"PIXELS": FLAT, "IMAGES": []}, "give either PIXELS", id="both"),
+        pytest.param({"BODY": FLAT}, "BODY is an image file that is sent", id="no file"),
         pytest.param({"IMAGES": "x"}, "IMAGES should be a list of images, not str", id="text"),
         pytest.param({"IMAGES": [FLAT] * 3}, "holds 3 images; at most 2 are taken", id="many"),
         pytest.param({"IMAGES": [FLAT, [1]]}, r"IMAGES\[1\] should hold 64", id="a bad one"),

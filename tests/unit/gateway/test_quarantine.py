@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from basic_inference_server.core.errors import Quarantined
+from basic_inference_server.core.fingerprints import fingerprint_of, reference_of
 from basic_inference_server.gateway.quarantine import (
     MAX_DEPARTED,
     MAX_DEPARTED_BYTES,
     Departed,
     describe_strike,
-    fingerprint_of,
     require_harmless,
 )
 from tests.support.planes import ROUTE, Plane, error_of
@@ -28,7 +28,7 @@ def test_only_the_very_same_bytes_are_refused() -> None:
     require_harmless(ROUTE, BODY + b" ", quarantined)
     with pytest.raises(Quarantined) as caught:
         require_harmless(ROUTE, bytearray(BODY), quarantined)
-    assert {"reference": f"q-{fingerprint_of(BODY)[:16]}"} == caught.value.details
+    assert {"reference": reference_of(fingerprint_of(BODY))} == caught.value.details
 
 
 @pytest.mark.parametrize(("keeps", "size"), [(False, 10), (True, 10), (True, 2**20 + 1)])

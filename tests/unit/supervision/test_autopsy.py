@@ -47,10 +47,38 @@ def test_risen_count_is_evidence_for_a_moment() -> None:
     counts = iter([(3, 10), (3, 10), (3, 11), (3, 11), (3, 11), (4, 12)])
     watch = OutOfMemoryWatch(lambda: next(counts))
     assert None is watch.evidence(100.0)
-    watch.look(101.0)
+    watch.tick(101.0)
     assert "the machine's memory" == watch.evidence(102.0)
     assert None is watch.evidence(105.0)
     assert GROUP == watch.evidence(106.0)
+
+
+def test_counts_are_read_once_a_second_and_at_each_question() -> None:
+    """Ten ticks a second cost one look, and a death in between is judged by what is true now."""
+    reads = 0
+
+    def read() -> tuple[int, int]:
+        nonlocal reads
+        reads += 1
+        return 0, kills
+
+    kills = 0
+    watch = OutOfMemoryWatch(read)
+    for tick in range(20):
+        watch.tick(100.0 + tick / 10)
+    assert 1 + 2 == reads
+    kills = 1
+    assert "the machine's memory" == watch.evidence(101.95)
+    assert 1 + 2 + 1 == reads
+
+
+def test_kill_that_a_tick_has_seen_is_not_held_against_a_later_death() -> None:
+    """Somebody else was killed; a worker that gets SIGKILL five seconds later was not."""
+    counts = iter([(0, 0), (0, 0), (0, 1), (0, 1)])
+    watch = OutOfMemoryWatch(lambda: next(counts))
+    watch.tick(100.0)
+    watch.tick(101.0)
+    assert None is watch.evidence(106.0)
 
 
 def test_counts_that_cannot_be_read_are_no_evidence() -> None:

@@ -123,6 +123,17 @@ def test_missing_file_is_said_with_what_there_is(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("asked", ["some_nam", "somename2", "SomeNames", "smoe_name"])
+def test_misspelt_file_is_suggested(folder: Path, asked: str) -> None:
+    """Beside everything that there is."""
+    write(folder, "some_name")
+    write(folder, "other")
+    assert str(error_of(folder, asked)) == (
+        f"there is no {asked}.py in {folder}; did you mean some_name? it holds other, some_name. "
+        "Add the file, or name another with SERVER_CLASS"
+    )
+
+
 def test_empty_folder_and_no_folder_are_told_apart(folder: Path) -> None:
     """An empty endpoints folder is another mistake than a wrong one."""
     assert "it holds no endpoint at all" in str(error_of(folder))
@@ -142,8 +153,11 @@ def test_empty_folder_and_no_folder_are_told_apart(folder: Path) -> None:
                      id="not a FlaskWorker"),
         pytest.param("SomeNameWorker = 5\n", "has no class SomeNameWorker", id="not a class"),
         pytest.param(GOOD.replace("_predict", "predict"),
-                     "SomeNameWorker needs a method _predict(self, prep_inputs)",
-                     id="no _predict"),
+                     "SomeNameWorker needs a method _predict(self, prep_inputs), or "
+                     "_predict_batch(self, prepared)", id="no _predict"),
+        pytest.param(GOOD.replace("self, inputs", "self"),
+                     "SomeNameWorker._predict(self) does not take what the engine gives it: "
+                     "write def _predict(self, prep_inputs)", id="wrong arguments"),
         pytest.param(GOOD.replace('{"WEIGHT": 0.5}', '["WEIGHT"]'),
                      "_CONFIG must be a dict, not list", id="wrong _CONFIG"),
         pytest.param(GOOD + "\n\nclass\n", "some_name.py:11: syntax error: invalid syntax",
@@ -151,7 +165,10 @@ def test_empty_folder_and_no_folder_are_told_apart(folder: Path) -> None:
         pytest.param("  x = 1\ny = 2\n", "syntax error", id="indentation"),
         pytest.param("import a_module_that_is_not_there\n",
                      "could not be imported: ModuleNotFoundError: "
-                     "No module named 'a_module_that_is_not_there'", id="missing module"),
+                     "No module named 'a_module_that_is_not_there'; "
+                     "pip install a_module_that_is_not_there", id="missing module"),
+        pytest.param("from plug_ins._shared import x\n",
+                     "No module named 'plug_ins", id="missing file of its own"),
         pytest.param("1 / 0\n", "could not be imported: ZeroDivisionError: division by zero",
                      id="raises"),
         pytest.param("raise SystemExit(3)\n", "could not be imported: SystemExit: 3",

@@ -41,6 +41,7 @@ def problem_of(rules: Any, **config: Any) -> str:
         ("MIN_VAL", 0, [0, 0.0, 5], [-1, -0.001, "5", None, True, float("nan")]),
         ("MAX_VAL", 1, [1, 0.5, -10], [2, 1.001, "0", None, True]),
         ("MIN_LEN", 1, ["x", [0], {"a": 1}], ["", [], {}, 5, None]),
+        ("INCLUDED_LIST", ["a", 5], ["a", 5], ["b", 6, None, "", ["a"], "A"]),
         ("EXCLUDED_LIST", ["a", 5], ["b", 6, None], ["a", 5]),
     ],
 )
@@ -78,7 +79,7 @@ def test_rule_that_does_not_exist_is_named() -> None:
     """A misspelt rule is no rule that everything keeps."""
     assert (
         f"{PREFIX}KEY has an unknown rule MINIMUM; "
-        "known: TYPE, MIN_VAL, MAX_VAL, MIN_LEN, EXCLUDED_LIST"
+        "known: TYPE, MIN_VAL, MAX_VAL, MIN_LEN, INCLUDED_LIST, EXCLUDED_LIST"
     ) == problem_of({"KEY": {"MINIMUM": 5}}, KEY=1)
 
 
@@ -105,6 +106,7 @@ def test_configuration_without_rules_is_valid(rules: Any) -> None:
         pytest.param({"KEY": {"MIN_VAL": "0"}}, 1, id="limit that is no number"),
         pytest.param({"KEY": {"MIN_LEN": None}}, [1], id="length that is no number"),
         pytest.param({"KEY": {"EXCLUDED_LIST": 5}}, 1, id="list that is none"),
+        pytest.param({"KEY": {"INCLUDED_LIST": "abc"}}, "b", id="text as a list"),
     ],
 )
 def test_malformed_rule_is_a_load_error(rules: Any, value: Any) -> None:
