@@ -124,7 +124,7 @@ class AsyncResponder(Responder):
                     reply = self._failed_by(progress, error)
                     return Outcome(reply, reply.failed)
                 reason = "deadline" if cancellation.is_late else "caller left"
-                self._events.debug("cancelled", request_id=frame.request_id, reason=reason)
+                self._events.debug("request_cancelled", request_id=frame.request_id, reason=reason)
                 return Outcome(None, cancellation.is_late, cancellation.is_late)
             except OSError as error:  # of the connection: the caller has left in mid-stream
                 self._say_undelivered(frame, error)

@@ -44,7 +44,7 @@ from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
 from basic_inference_server.serving.threads import ThreadedServer
 from basic_inference_server.serving.warmup import warm_up
-from basic_inference_server.worker.async_hooks import check_hooks, is_async
+from basic_inference_server.worker.async_hooks import is_async, no_batches
 from basic_inference_server.worker.current_request import current_request
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint, overrides
 from basic_inference_server.worker.execution import effective_config, load_worker
@@ -152,13 +152,14 @@ class PullWorker(Worker):
             call=self.caller.call,
             shared=shared.value if shared is not None else None,
         )
-        check_hooks(found.worker_class, spec.batch_size)
         if spec.batch_size > 1 and not overrides(found.worker_class, "_predict_batch"):
             raise EndpointLoadError(
                 f"BATCH_SIZE is {spec.batch_size}, so {found.worker_class.__name__} needs a method "
                 "_predict_batch(self, prepared) that returns a list of results"
             )
         if is_async(found.worker_class):
+            if spec.batch_size > 1:
+                raise EndpointLoadError(no_batches(found.worker_class, spec.batch_size))
             # Imported here: 3 MB that other endpoints do not need.
             from basic_inference_server.serving.async_server import AsyncServer  # noqa: PLC0415
 

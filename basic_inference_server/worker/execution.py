@@ -79,7 +79,7 @@ def load_worker(
         _check_constructed(worker)
         input_reader(worker)  # says now, and not under the first request, what is wrong with
         output_writer(worker)  # INPUT and OUTPUT
-        loading: Any = worker._load_model()  # type: ignore[func-returns-value]  # noqa: SLF001
+        loading = worker._load_model()  # noqa: SLF001 - the engine calls the author's hooks
         if iscoroutine(loading):  # of an endpoint on an event loop
             run(loading)
     except EndpointLoadError:

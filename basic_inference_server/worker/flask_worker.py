@@ -125,7 +125,7 @@ class FlaskWorker:
         """
         del config_data
 
-    def _load_model(self) -> None:
+    def _load_model(self) -> Awaitable[None] | None:
         """Load what `_predict` needs; runs once, before the worker takes requests.
 
         Raises:

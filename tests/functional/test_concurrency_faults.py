@@ -267,7 +267,10 @@ def test_signal_that_is_ignored_costs_nothing(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("awaits_wrongly", "make both of them async, or neither"), ("cannot_load", "no such thing")],
+    [
+        ("awaits_wrongly", "_load_model is async and _predict is not"),
+        ("cannot_load", "no such thing"),
+    ],
 )
 def test_load_that_fails_says_why(gateway: RunningGateway, name: str, reason: str) -> None:
     """Be it a hook that must not be a coroutine, or a coroutine that raises."""
