@@ -40,6 +40,7 @@ class AsyncServer:
         self.caller = AsyncEndpointCaller(spec.signature, spec.control_path, spec.timeout_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_shut = False
+        self._is_pausing = False
         self._is_listening = False
         self._is_leaving = False
 
@@ -84,7 +85,8 @@ class AsyncServer:
     def _look(self) -> None:
         """Listen or not, as things are; end the loop when the last request is done."""
         self._is_leaving = not self._worker.alive
-        listens = not self._is_leaving and not self._is_shut and len(self._tasks) < self._most
+        is_barred = self._is_leaving or self._is_shut or self._is_pausing
+        listens = not is_barred and len(self._tasks) < self._most
         if listens != self._is_listening:
             self._is_listening = listens
             if listens:
@@ -102,9 +104,9 @@ class AsyncServer:
         except BlockingIOError:  # another worker was faster
             return
         except OSError as error:
-            self._is_shut = True
+            self._is_pausing = True  # the listener stays readable
             worker.note_failed_accept(error)
-            self._loop.call_later(ACCEPT_PAUSE_S, self.set_open, True)
+            self._loop.call_later(ACCEPT_PAUSE_S, self._go_on)
             self._look()
             return
         worker.failed_accepts = 0
@@ -113,6 +115,10 @@ class AsyncServer:
         task.add_done_callback(self._on_done)
         if len(self._tasks) >= self._most:
             self._look()
+
+    def _go_on(self) -> None:
+        self._is_pausing = False
+        self._look()
 
     async def _serve(self, accepted: socket.socket) -> None:
         with accepted:

@@ -265,6 +265,19 @@ def test_signal_that_is_ignored_costs_nothing(bench: Bench) -> None:
     eventually(lambda: {worker.status() for _ in range(100)} == asleep, what="it sleeps")
 
 
+@of_both_kinds("recycled")
+def test_worker_without_descriptors_waits_or_leaves(bench: Bench) -> None:
+    """And does not spin; the request waits for it, or for the next one."""
+    worker = psutil.Process(bench.status()["worker_pids"][0])
+    _, hard = worker.rlimit(psutil.RLIMIT_NOFILE)
+    worker.rlimit(psutil.RLIMIT_NOFILE, (3, hard))
+    first = bench.send("echo", "first")
+    eventually(lambda: bench.events("accept_failed"))
+    assert 200 == first.result().status_code
+    eventually(lambda: "accept_failed" in [e["reason"] for e in bench.events("worker_recycled")])
+    assert bench.status()["worker_pids"] != [worker.pid]
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
