@@ -1,9 +1,10 @@
 # Short names for what the scripts do. `make check` is what CI runs.
 .PHONY: install check test unit integration functional load coverage lint lock dist clean \
-	chaos judges fuzz fuzz-coverage audit slow-clients scoreboard
+	chaos judges fuzz fuzz-coverage audit slow-clients scoreboard speed speed-quick
 
 VENV ?= .venv-dev
 PY := $(VENV)/bin/python
+SPEED := batching digits_overhead onnx_mlp loading streaming
 
 install:
 	scripts/bootstrap.sh $(VENV) requirements-dev.lock
@@ -32,11 +33,11 @@ judges:
 fuzz:
 	./run_tests.sh tests/judges -m judges -k fuzz --hypothesis-profile=long --timeout=0
 
-fuzz-scoreboard:
+scoreboard:
 	scripts/bootstrap.sh $(VENV) requirements-dev.lock
 	$(PY) benchmarks/scoreboard.py --write-docs
 
-coverage:
+fuzz-coverage:
 	scripts/bootstrap.sh .venv-fuzz requirements-dev.lock
 	.venv-fuzz/bin/python -m pip install --quiet --only-binary :all: --no-deps 'atheris>=3'
 	.venv-fuzz/bin/python tests/judges/coverage_guided.py
@@ -48,6 +49,17 @@ audit:
 slow-clients:
 	scripts/bootstrap.sh $(VENV) requirements-dev.lock
 	$(PY) benchmarks/slow_clients.py
+
+# Every program about speed, one after the other: a missed target does not stop the others.
+speed:
+	scripts/bootstrap.sh $(VENV) requirements-dev.lock
+	missed=0; for program in $(SPEED); do \
+		$(PY) benchmarks/$$program.py --markdown || missed=1; done; exit $$missed
+
+speed-quick:
+	scripts/bootstrap.sh $(VENV) requirements-dev.lock
+	missed=0; for program in $(SPEED); do \
+		$(PY) benchmarks/$$program.py --quick || missed=1; done; exit $$missed
 
 coverage:
 	scripts/bootstrap.sh $(VENV) requirements-dev.lock

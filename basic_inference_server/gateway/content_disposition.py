@@ -14,6 +14,8 @@ def attachment(file_name: bytes) -> bytes:
     Only the last part of a path is offered, and nothing in it can end the line.
     """
     name = file_name.replace(b"\\", b"/").rpartition(b"/")[2]
+    if not name:
+        return b"content-disposition: attachment\r\n"
     plain = _UNSAFE.sub(b"_", name)
     encoded = quote_from_bytes(name, safe="").encode("ascii")
     return b"content-disposition: attachment; filename=\"%b\"; filename*=UTF-8''%b\r\n" % (

@@ -132,7 +132,7 @@ class DataPlane:
             self._gate.require_run(route.signature, exchange)
         quarantined = self.table.quarantined.get(signature)
         if quarantined is not None:
-            require_harmless(route, body.content, quarantined)
+            require_harmless(route, body.identity, quarantined)
         dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
         if route.state not in SERVING_STATES:
             self._require_patience_pays(route)

@@ -124,7 +124,7 @@ class Dispatch:
         assert call is not None
         call.patience_ns = self._deadline_ns - self._started_ns
         relay = StreamRelay(
-            self._plane, self._exchange, call, self._particulars(), self._started_ns
+            self._plane, self._exchange, call, self._route, self._particulars, self._started_ns
         )
         headers = _timing(header) + self._plane.cors(self._exchange)
         relay.begin(head[REPLY_HEADER_BYTES : header.file_name_at], headers)
@@ -145,7 +145,7 @@ class Dispatch:
 
     def _particulars(self) -> Particulars:
         request_id = self._exchange.request_id.decode("ascii")
-        return Particulars(self._sent_ns, self._route, self._body.content, request_id)
+        return Particulars(self._sent_ns, self._route, self._body.identity, request_id)
 
     def on_deadline(self) -> None:
         """The time is up. A request that was still waiting for its endpoint was never started."""

@@ -43,6 +43,7 @@ class HttpConnection(asyncio.Protocol):
         "_limits",
         "_reader",
         "_refused",
+        "_room_until_s",
         "_unwritten",
         "_waiting",
         "bound_signature",
@@ -62,6 +63,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_write_paused = False
         self._unwritten = 0
         self._idle_until_s: float | None = None
+        self._room_until_s: float | None = None
         self.deadline_s: float | None = None
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.client = ""
@@ -86,6 +88,9 @@ class HttpConnection(asyncio.Protocol):
         self._limits.connections.discard(self)
         self._waiting.clear()
         exchange, self._exchange = self._exchange, None
+        if exchange is not None and exchange.stream is not None:
+            exchange.stream.forget()
+            exchange.stream = None
         if exchange is not None and exchange.on_abandoned is not None:
             on_abandoned, exchange.on_abandoned = exchange.on_abandoned, None
             on_abandoned()
@@ -132,7 +137,7 @@ class HttpConnection(asyncio.Protocol):
         """Start no further request while the client does not read its answers."""
         self._is_write_paused = True
         if self._exchange is not None and self._exchange.stream is not None:
-            self.deadline_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
+            self._room_until_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
             self._exchange.stream.on_full()
 
     def resume_writing(self) -> None:
@@ -141,7 +146,7 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is None:
             self._start_next()
         elif self._exchange.stream is not None:
-            self.deadline_s = None
+            self._room_until_s = None
             self._exchange.stream.on_room()
 
     def _start_next(self) -> None:
@@ -209,6 +214,7 @@ class HttpConnection(asyncio.Protocol):
         exchange.on_abandoned = None  # it refers back to the exchange: no cycle, no garbage
         self._exchange = None
         self._unwritten = 0
+        self._room_until_s = None
         if not keep_alive:
             self._waiting.clear()
             self._finish_writing()
@@ -249,11 +255,13 @@ class HttpConnection(asyncio.Protocol):
 
     def enforce_deadline(self, now_s: float) -> None:
         """End a connection that is too slow; called for each one about once a second."""
+        if self._room_until_s is not None and now_s >= self._room_until_s:
+            self._room_until_s = None
+            self.transport.abort()  # the client has stopped reading, and holds a worker
+            return
         if self.deadline_s is None or now_s < self.deadline_s:
             return
         if self._exchange is not None:
-            if self._is_write_paused and self._exchange.stream is not None:
-                self.transport.abort()  # the client has stopped reading, and holds a worker
             self.deadline_s = now_s + http_limits.HEAD_TIMEOUT_S  # its turn comes after the answer
             return
         unwritten = self.transport.get_write_buffer_size()

@@ -97,11 +97,6 @@ class Call:
         self.filled = 0
         self.stream: StreamListener | None = None
 
-    @property
-    def told(self) -> Listener | StreamListener:
-        """Who is told how it ends."""
-        return self.stream or self.listener
-
 
 class Hub:
     """All calls of one gateway process."""
@@ -158,8 +153,7 @@ class Hub:
     def abandon(self, call: Call) -> None:
         """Close the connection: a request that has not started will not be executed."""
         if self._calls.get(call.fd) is call:
-            del self._calls[call.fd]
-            call.sock.close()
+            self._end(call)
 
     def _on_events(self) -> None:
         calls = self._calls
@@ -252,6 +246,8 @@ class Hub:
         self._take_chunks(call, call.stream, received[header.body_at :])
 
     def _receive_chunks(self, call: Call, stream: StreamListener) -> None:
+        if call.is_paused:
+            return  # `resume` watches it again
         try:
             data = call.sock.recv(4 * READ_CHUNK)
         except BlockingIOError:
@@ -264,7 +260,8 @@ class Hub:
 
     def _take_chunks(self, call: Call, stream: StreamListener, data: bytes) -> None:
         content = call.chunks.read(data)
-        call.deadline_ns = monotonic_ns() + call.patience_ns
+        if not call.is_paused:  # its listener may have paused it when it took the head
+            call.deadline_ns = monotonic_ns() + call.patience_ns
         if call.chunks.status:
             self._end(call)
             stream.on_end(content, call.chunks.status)
@@ -287,8 +284,7 @@ class Hub:
             self._epoll.modify(call.fd, READABLE)
 
     def _lose(self, call: Call) -> None:
-        self._end(call)
-        call.told.on_lost()
+        self._end(call).on_lost()
 
     def _send_more(self, call: Call) -> None:
         try:
@@ -303,10 +299,14 @@ class Hub:
         call.unsent = _rest(call.unsent, sent)
         self._epoll.modify(call.fd, WRITABLE if call.unsent else READABLE)
 
-    def _end(self, call: Call) -> None:
+    def _end(self, call: Call) -> Listener | StreamListener:
+        """Close a call; return who is to be told."""
         del self._calls[call.fd]
         call.sock.close()
         call.unsent = []
+        told = call.stream or call.listener
+        call.stream = None  # it refers back to the call: no cycle, no garbage
+        return told
 
     def _sweep(self) -> None:
         """End the calls whose time is up; runs only while there are calls."""
@@ -314,8 +314,7 @@ class Hub:
         late = [call for call in self._calls.values() if call.deadline_ns <= now_ns]
         for call in late:
             if self._calls.get(call.fd) is call:
-                self._end(call)
-                call.told.on_deadline()
+                self._end(call).on_deadline()
         self._sweeping = bool(self._calls)
         if self._sweeping:
             self._loop.call_later(SWEEP_S, self._sweep)
@@ -328,8 +327,7 @@ class Hub:
         """Tell every caller that its time is up; used when the gateway has to stop now."""
         for call in list(self._calls.values()):
             if self._calls.get(call.fd) is call:
-                self._end(call)
-                call.told.on_deadline()
+                self._end(call).on_deadline()
 
     def close(self) -> None:
         """End everything at once."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 JSON = JSON_TYPE.encode()
 FORM = b"application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
-_MEDIA_TYPE = re.compile(rb"[!-.0-~]+/[!-.0-~]+[ -~]{0,512}")
+MAX_TYPE_BYTES = 1024
+_MEDIA_TYPE = re.compile(rb"[!-.0-~]+/[!-.0-~][ -~]*")
 
 
 class RequestBody(NamedTuple):
@@ -31,6 +32,11 @@ class RequestBody(NamedTuple):
     content_type: bytes
     content: bytes | bytearray
     fields: bytes = b""
+
+    @property
+    def identity(self) -> bytes | bytearray:
+        """What is executed; the same raw body with other fields is another request."""
+        return self.content + self.fields if self.fields else self.content
 
 
 def read_body(exchange: Exchange) -> RequestBody:
@@ -59,8 +65,9 @@ def read_body(exchange: Exchange) -> RequestBody:
         if b"charset" in parameters and b"utf-8" not in parameters.lower():
             raise UnsupportedMediaType("JSON is read as UTF-8 only; send charset=utf-8.")
         return RequestBody(JSON, body)
-    if not _MEDIA_TYPE.fullmatch(content_type):
-        raise UnsupportedMediaType("The header 'content-type' is not a media type.")
+    if len(content_type) > MAX_TYPE_BYTES or not _MEDIA_TYPE.fullmatch(content_type):
+        name = content_type[:128].decode("latin-1")
+        raise UnsupportedMediaType(f"Content-Type {name!r} is not a media type.")
     fields = _fields(exchange.query) if exchange.query else b""
     if len(fields) > MAX_FIELDS_BYTES:
         raise UriTooLong(f"The fields of the query are longer than {MAX_FIELDS_BYTES} bytes.")

@@ -46,9 +46,18 @@ class ResponseStream:
 
     def end(self, content: bytes = b"") -> None:
         """Send the last part; the connection is ready for the next request then."""
+        self.forget()
         data = self._framed(content) if content else b""
         last = b"0\r\n\r\n" if self._is_chunked else b""
         self._connection.end_stream(self._exchange, data + last)
 
+    def forget(self) -> None:
+        """Tell nobody any more; whoever is told refers back to this: no cycle, no garbage."""
+        self.on_full = self.on_room = _nothing
+
     def _framed(self, content: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(content), content) if self._is_chunked else content
+
+
+def _nothing() -> None:
+    pass

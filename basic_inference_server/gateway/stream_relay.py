@@ -16,6 +16,8 @@ from basic_inference_server.wire.error_body import render_error
 from basic_inference_server.wire.stream_layouts import layout_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from basic_inference_server.gateway.casualties import Particulars
     from basic_inference_server.gateway.data_plane import DataPlane
     from basic_inference_server.gateway.exchange import Exchange
@@ -28,12 +30,13 @@ class StreamRelay:
     """One answer on its way, from its first item to its last."""
 
     def __init__(
-        self, plane: DataPlane, exchange: Exchange, call: Call, particulars: Particulars,
-        started_ns: int,
+        self, plane: DataPlane, exchange: Exchange, call: Call, route: Route,
+        particulars: Callable[[], Particulars], started_ns: int,
     ) -> None:  # fmt: skip
         self._plane = plane
         self._exchange = exchange
         self._call = call
+        self._route = route
         self._particulars = particulars
         self._started_ns = started_ns
         self._last = b""
@@ -44,10 +47,6 @@ class StreamRelay:
     def signature(self) -> str:
         """Whose answer it is."""
         return self._route.signature
-
-    @property
-    def _route(self) -> Route:
-        return self._particulars.route
 
     def begin(self, content_type: bytes, headers: bytes) -> None:
         """Send the head of the response."""
@@ -65,7 +64,7 @@ class StreamRelay:
         """The client has left: the endpoint need not go on."""
         self._plane.hub.abandon(self._call)
         self._plane.count_abandoned(self._route)
-        self._plane.casualties.departed(*self._particulars)
+        self._plane.casualties.departed(*self._particulars())
 
     def on_content(self, content: bytes) -> None:
         """Send on what has come."""
@@ -80,7 +79,7 @@ class StreamRelay:
     def on_lost(self) -> None:
         """The worker has died in mid-stream."""
         self._exchange.on_abandoned = None
-        self._plane.casualties.explain(*self._particulars, self._fail)
+        self._plane.casualties.explain(*self._particulars(), self._fail)
 
     def on_deadline(self) -> None:
         """The next item did not come in time."""
@@ -89,7 +88,7 @@ class StreamRelay:
         else:
             seconds = self._call.patience_ns / NS_PER_S
             message = f"{self.signature} did not send its next item within {seconds:g} s."
-            self._plane.casualties.departed(*self._particulars)
+            self._plane.casualties.departed(*self._particulars())
         self._fail(DeadlineExceeded(message, executed="unknown"))
 
     def _fail(self, error: ServiceError) -> None:

@@ -13,6 +13,8 @@ from basic_inference_server.wire.frames import (
     request_length,
 )
 
+SEND_CHUNK = 4 * READ_CHUNK
+
 
 class AsyncConnection(FrameConnection):
     """Reads and writes frames on the running loop."""
@@ -87,6 +89,20 @@ class AsyncConnection(FrameConnection):
         """Write all of it, waiting for the gateway to read.
 
         Raises:
-            OSError: it has gone, or has not read all of it after so long.
+            OSError: it has gone, or has read nothing for so long.
         """
-        await asyncio.wait_for(self._loop.sock_sendall(self._connection, data), timeout_s)
+        while data:
+            data = await self.send_some_async(data, timeout_s)
+
+    async def send_some_async(self, data: memoryview, timeout_s: float) -> memoryview:
+        """Write a part of it, waiting for the gateway to read; return what is left.
+
+        Raises:
+            OSError: as for `send_rest`.
+        """
+        sending = self._loop.sock_sendall(self._connection, data[:SEND_CHUNK])
+        try:
+            await asyncio.wait_for(sending, timeout_s)
+        except asyncio.TimeoutError as error:
+            raise TimeoutError("the gateway reads nothing") from error
+        return data[SEND_CHUNK:]

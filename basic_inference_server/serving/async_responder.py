@@ -80,7 +80,7 @@ class AsyncResponder(Responder):
         if outcome.reply is not None:
             try:
                 await connection.send_async(outcome.reply.head, outcome.reply.body)
-            except (OSError, asyncio.TimeoutError) as error:
+            except OSError as error:
                 self._say_undelivered(frame, error)
         elif outcome.is_late:
             # The gateway has the same deadline. Closing first would look like a worker that died.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.scoreboard import Slot
@@ -63,8 +60,10 @@ class AsyncStreamSender:
             await self._push(encode_chunk(body, error.status))
             return error.status >= 500
         finally:
-            with contextlib.suppress(ServiceError):
+            try:
                 await stream.aclose()
+            except ServiceError as error:  # nobody is there to be told
+                replies.log_failure(error, self._progress.frame.request_id)
         return False
 
     async def _push(self, chunk: bytes) -> None:
@@ -76,13 +75,13 @@ class AsyncStreamSender:
             chunk, self._has_begun = head + chunk, True
         try:
             left = self._connection.send_now(chunk)
-            if left:
-                self._give_time(SEND_TIMEOUT_S * NS_PER_S)
-                await self._connection.send_rest(left, SEND_TIMEOUT_S)
-        except (OSError, asyncio.TimeoutError) as error:
+            while left:
+                self._give_time(int(SEND_TIMEOUT_S * NS_PER_S))
+                left = await self._connection.send_some_async(left, SEND_TIMEOUT_S)
+        except OSError:
             # The generator is closed now; its clean-up must not be cancelled for the same reason.
             self._cancellation.disarm()
-            raise OSError(str(error) or "the caller does not read") from error
+            raise
 
     def _give_time(self, waiting_ns: int) -> None:
         now_ns = monotonic_ns()

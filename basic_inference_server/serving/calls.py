@@ -13,7 +13,7 @@ from typing import Any
 
 from basic_inference_server.control_client import exchange
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
-from basic_inference_server.core.errors import DeadlineExceeded
+from basic_inference_server.core.errors import BadJson, DeadlineExceeded
 from basic_inference_server.core.topology import SERVING_STATES, WAITING_STATES, Route, ServerState
 from basic_inference_server.serving.inputs import written_inputs
 from basic_inference_server.wire.frames import (
@@ -181,7 +181,7 @@ class OutgoingCall:
             self.sock.close()
             raise self.error(422, "bad_input", f"the inputs cannot be sent: {error}") from error
         head = encode_request(
-            request_id.encode(), content_type.encode("latin-1", "replace"), len(body),
+            request_id.encode(), content_type.encode("ascii"), len(body),
             deadline_ns, now_ns, depth, fields=fields,
         )  # fmt: skip
         self.sock.setblocking(False)
@@ -222,9 +222,15 @@ class OutgoingCall:
         body = memoryview(self._received)[header.body_at :]
         content_type = self._received[REPLY_HEADER_BYTES : header.file_name_at].decode("latin-1")
         if content_type != JSON_TYPE:
-            file_name = self._received[header.file_name_at : header.body_at].decode()
-            return Binary(body, content_type, file_name or None)
-        answer = decode_object(body)
+            return self._binary(header, body, content_type)
+        try:
+            answer = decode_object(body)
+        except BadJson:  # a `Binary` of that type may hold anything
+            return self._binary(header, body, content_type)
         if header.status < 400:
             return answer
         return self.error(header.status, str(answer.get("code")), str(answer.get("ERROR")))
+
+    def _binary(self, header: ReplyHeader, body: memoryview, content_type: str) -> Binary:
+        file_name = self._received[header.file_name_at : header.body_at].decode()
+        return Binary(body, content_type, file_name or None)

@@ -101,5 +101,17 @@ class FrameConnection:
         Raises:
             OSError: it has gone, or has read nothing for so long.
         """
+        while data:
+            data = self.send_some(data, timeout_s)
+
+    def send_some(self, data: memoryview, timeout_s: float) -> memoryview:
+        """Write a part of it, waiting for the gateway to read; return what is left.
+
+        Raises:
+            OSError: as for `send_patiently`.
+        """
         self._connection.settimeout(timeout_s)
-        self._connection.sendall(data, socket.MSG_NOSIGNAL)
+        try:
+            return data[self._connection.send(data, socket.MSG_NOSIGNAL) :]
+        finally:
+            self._connection.settimeout(None)  # with a time-out Python polls before `send_now`

@@ -6,7 +6,7 @@ from typing import Any
 
 from basic_inference_server.wire.frames import JSON_TYPE, MAX_FIELDS_BYTES, RequestFrame
 from basic_inference_server.wire.json_codec import decode_object, encode
-from basic_inference_server.worker.binary import OCTETS, Binary
+from basic_inference_server.worker.binary import OCTETS, Binary, wire_parts
 
 BODY = "BODY"
 MULTIPART = "multipart/form-data"
@@ -15,14 +15,15 @@ MULTIPART = "multipart/form-data"
 def read_inputs(frame: RequestFrame, signature: str) -> dict[str, Any]:
     """Return the inputs.
 
-    Those of a raw body are the fields of the query and `BODY`, a `Binary`.
+    Those of a raw body are the fields of the query and `BODY`, a `Binary`. JSON with fields beside
+    it is raw, too: another endpoint has sent it as one.
 
     Raises:
         BadJson: the body should be JSON, and is not.
         BadInput: the body should be multipart, and is not.
     """
     content_type = frame.content_type
-    if content_type == JSON_TYPE:
+    if content_type == JSON_TYPE and not frame.fields:
         return decode_object(frame.body)
     inputs = {"SIGNATURE": signature}
     if frame.fields:
@@ -50,4 +51,5 @@ def written_inputs(inputs: dict[str, Any], signature: str) -> tuple[str, bytes |
     fields = encode(inputs)
     if len(fields) > MAX_FIELDS_BYTES:
         raise TypeError(f"what is sent beside {BODY} is longer than {MAX_FIELDS_BYTES} bytes")
-    return raw.content_type, memoryview(raw.content).cast("B"), fields
+    content, content_type, _ = wire_parts(raw)
+    return content_type.decode("ascii"), content, fields

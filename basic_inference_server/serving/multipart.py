@@ -13,6 +13,7 @@ from basic_inference_server.worker.binary import OCTETS, Binary
 
 MAX_PARTS: Final = 1000
 STEP_BYTES: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 2 * STEP_BYTES  # of a part; the time to read one grows with its square
 
 
 def read_multipart(content_type: str, body: memoryview) -> dict[str, Any]:
@@ -50,11 +51,19 @@ def _parts(decoder: MultipartDecoder, body: memoryview) -> Any:
     position = 0
     part: Field | File | None = None
     content = bytearray()
+    without_event = 0
     while True:
         event = decoder.next_event()
+        if not isinstance(event, NeedData):
+            without_event = 0
         if isinstance(event, NeedData):
             step = body[position : position + STEP_BYTES]
             position += len(step)
+            without_event += len(step)
+            if without_event > MAX_HEAD_BYTES:
+                raise BadInput(
+                    f"A part of the multipart request has a head above {MAX_HEAD_BYTES} bytes."
+                )
             decoder.receive_data(step if len(step) else None)  # type: ignore[arg-type]
         elif isinstance(event, (Field, File)):
             part, content = event, bytearray()
@@ -73,4 +82,5 @@ def _value(part: Field | File, content: bytearray) -> Any:
         except UnicodeDecodeError as error:
             raise BadInput(f"The field {part.name!r} is not UTF-8: {error}.") from error
     file_name = part.filename.replace("\\", "/").rpartition("/")[2].replace("\0", "")
-    return Binary(memoryview(content), part.headers.get("content-type", OCTETS), file_name or None)
+    content_type = part.headers.get("content-type") or OCTETS
+    return Binary(memoryview(content), content_type, file_name or None)

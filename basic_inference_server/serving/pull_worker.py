@@ -227,17 +227,23 @@ class PullWorker(Worker):
         waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         waiter.register(self.PIPE[0], select.EPOLLIN)
         serve = self._make_server(listener)
-        while self.alive:
+        is_woken = False
+        while self.alive or is_woken:
             try:
                 accepted, _ = listener.accept()
             except BlockingIOError:
                 self.notifications.send()
-                if any(fd == self.PIPE[0] for fd, _ in waiter.poll()):
+                # What has woken this worker wakes no other, so it has to be looked after even when
+                # it is to leave. Should it be killed just then, another one looks in a second.
+                woken_by = [fd for fd, _ in waiter.poll(HEARTBEAT_S)] if self.alive else []
+                is_woken = listener.fileno() in woken_by
+                if self.PIPE[0] in woken_by:
                     self.empty_pipe()
                 continue
             except OSError as error:
                 self.survive_failed_accept(error)
                 continue
+            is_woken = False
             self.failed_accepts = 0
             self.count_requests(serve(accepted))
 

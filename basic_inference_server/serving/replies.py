@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from typing import Any, NamedTuple
 
@@ -16,12 +15,10 @@ from basic_inference_server.wire.frames import (
     encode_reply_head,
 )
 from basic_inference_server.wire.json_codec import encode
-from basic_inference_server.worker.binary import Binary
+from basic_inference_server.worker.binary import Binary, wire_parts
 from basic_inference_server.worker.execution import Executor, PhaseTimes
 
 JSON = JSON_TYPE.encode()
-_MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,254}")
-MAX_FILE_NAME_BYTES = 1024
 
 
 class Reply(NamedTuple):
@@ -80,22 +77,17 @@ class Replies:
             ) from error
 
     def _binary(self, progress: Progress, result: Binary) -> Reply:
-        file_name = (result.file_name or "").encode("utf-8", "replace")[:MAX_FILE_NAME_BYTES]
         try:
-            body = memoryview(result.content).cast("B")
+            body, content_type, file_name = wire_parts(result)
         except TypeError as error:
-            raise self._unsendable(error) from error
-        if not _MEDIA_TYPE.fullmatch(str(result.content_type)):
-            raise self._unsendable(f"{result.content_type!r} is not a content type")
-        content_type = result.content_type.encode("ascii")
+            signature = self._executor.worker.signature
+            raise EndpointError(
+                f"{signature} returned a Binary that cannot be sent: {error}"
+            ) from error
         head = encode_reply_head(
             200, content_type, len(body), progress.phases_us(), file_name=file_name
         )
         return Reply(head, body, False)
-
-    def _unsendable(self, reason: object) -> EndpointError:
-        signature = self._executor.worker.signature
-        return EndpointError(f"{signature} returned a Binary that cannot be sent: {reason}")
 
     def failure(self, progress: Progress, error: ServiceError) -> Reply:
         """Return the reply with an error; it counts as failed when the server side is at fault."""
@@ -106,10 +98,11 @@ class Replies:
 
     def error_body(self, frame: RequestFrame, error: ServiceError) -> bytes:
         """Log an error and return what the caller is told."""
-        self._log_failure(error, frame.request_id)
+        self.log_failure(error, frame.request_id)
         return render_error(error, frame.request_id, self._version)
 
-    def _log_failure(self, error: ServiceError, request_id: str) -> None:
+    def log_failure(self, error: ServiceError, request_id: str) -> None:
+        """Log an error, with the traceback of what the endpoint has raised."""
         if error.status < 500:
             self._events.debug("refused", code=error.code, error=error.message,
                                request_id=request_id)  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.scoreboard import Slot
@@ -64,14 +62,16 @@ class StreamSender:
             push(encode_chunk(body, error.status))
             return error.status >= 500
         finally:
-            with contextlib.suppress(ServiceError):
+            try:
                 stream.close()
+            except ServiceError as error:  # nobody is there to be told
+                self._replies.log_failure(error, progress.frame.request_id)
         return False
 
     def _push(self, connection: FrameConnection, chunk: bytes) -> None:
         """Send a chunk; while the caller does not read, the endpoint is not what takes long."""
         left = connection.send_now(chunk)
-        if left:
-            waited_until_ns = monotonic_ns() + SEND_TIMEOUT_S * NS_PER_S
+        while left:
+            waited_until_ns = monotonic_ns() + int(SEND_TIMEOUT_S * NS_PER_S)
             self._slot.extend(waited_until_ns + self._timeout_ns)
-            connection.send_patiently(left, SEND_TIMEOUT_S)
+            left = connection.send_some(left, SEND_TIMEOUT_S)

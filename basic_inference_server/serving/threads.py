@@ -19,6 +19,8 @@ from basic_inference_server.worker.execution import describe
 if TYPE_CHECKING:
     from basic_inference_server.serving.pull_worker import PullWorker
 
+LOOK_S = 1.0  # one thread looks that often: who was woken for a connection may have been killed
+
 
 class Door:
     """Where the threads of one worker wait for connections; nobody is let in while it is shut."""
@@ -45,14 +47,14 @@ class Door:
         # Exclusive: one connection wakes one idle thread of one worker, not all of them.
         waiter.register(self._fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
-    def wait(self, waiter: select.epoll) -> bool:
+    def wait(self, waiter: select.epoll, timeout_s: float | None = None) -> bool:
         """Wait for a connection, or for the end; say whether there is a connection."""
         with self._lock:
             if self.is_open:
                 # The kernel wakes the first in line: go to its end, so that workers take turns.
                 waiter.unregister(self._fd)
                 self._listen(waiter)
-        return any(fd == self._fd for fd, _ in waiter.poll())
+        return any(fd == self._fd for fd, _ in waiter.poll(timeout_s))
 
     def set_open(self, is_open: bool) -> None:
         """Open or shut it; who waits goes on waiting."""
@@ -87,8 +89,8 @@ class ThreadedServer:
         self._worker.look_after(self._slot, self._door.set_open)
         threads = [
             threading.Thread(
-                target=self._serve_until_the_end, args=(lane,), name=f"request-{number}",
-                daemon=True,
+                target=self._serve_until_the_end, args=(lane, None if number else LOOK_S),
+                name=f"request-{number}", daemon=True,
             )
             for number, lane in enumerate(self._slot.lanes)
         ]  # fmt: skip
@@ -99,24 +101,24 @@ class ThreadedServer:
         for thread in threads:
             thread.join()
 
-    def _serve_until_the_end(self, lane: Slot) -> None:
+    def _serve_until_the_end(self, lane: Slot, look_s: float | None) -> None:
         try:
-            self._serve(self._responder.beside(lane))
+            self._serve(self._responder.beside(lane), look_s)
         except BaseException as error:  # noqa: BLE001 - a thread less must not go unnoticed
             self._worker.retire("thread_failed", error=describe(error))
 
-    def _serve(self, responder: Responder) -> None:
+    def _serve(self, responder: Responder, look_s: float | None) -> None:
         worker, door = self._worker, self._door
         waiter = door.waiter()
         is_woken = False
-        while worker.alive:
-            # A connection that has woken this thread wakes nobody else.
+        # What has woken this thread wakes no other, so it is looked after whatever has happened.
+        while worker.alive or is_woken:
             accepted = self._accept() if is_woken or door.is_open else None
+            is_woken = False
             if accepted is None:
                 worker.notifications.send()
-                is_woken = door.wait(waiter)
+                is_woken = worker.alive and door.wait(waiter, look_s)
                 continue
-            is_woken = False
             with accepted:
                 responder.serve(FrameConnection(accepted))
             worker.count_requests(1)

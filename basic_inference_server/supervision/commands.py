@@ -110,6 +110,7 @@ class Commands:
             server,
             lambda: server.replacement is None and server.state in SERVING_STATES | RESTING_STATES,
         )
+        await server.handed_over()
         if server.replace_error is not None:
             raise NotReady(
                 f"The new generation of {server.signature} could not be loaded, so the old one "

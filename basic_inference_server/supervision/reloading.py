@@ -185,6 +185,7 @@ class Reloading:
                 for server in servers
             )
         )
+        await asyncio.gather(*(server.handed_over() for server in servers))
         failed = {}
         for server in servers:
             life = server.keeper.life

@@ -45,7 +45,7 @@ def describe_server(
         "port": server.place.port,
         "workers": server.target_workers,
         "ready_workers": server.ready_workers,
-        "worker_pids": [slot.pid for slot in slots],
+        "worker_pids": [slot.pid for slot in slots if slot.pid],  # 0: not forked yet
         "busy_workers": busy,
         "uptime_s": round(now_s - life.since_s, 1) if is_up else 0,
         "state_for_s": round(now_s - life.since_s, 1),

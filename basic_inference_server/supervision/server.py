@@ -6,12 +6,13 @@ generation can die or be replaced and no connection is refused.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import EventLog
-from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading
+from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading, WorkerState
 from basic_inference_server.core.settings import EndpointSettings
 from basic_inference_server.core.topology import (
     SERVING_STATES,
@@ -44,6 +45,9 @@ from basic_inference_server.supervision.server_parts import (
 )
 from basic_inference_server.supervision.spawning import Spawner
 from basic_inference_server.supervision.worker_watch import WorkerWatch
+
+HAND_OVER_S = 2.0
+HAND_OVER_LOOK_S = 0.01
 
 
 class Server(Lineage):
@@ -177,6 +181,20 @@ class Server(Lineage):
             return []
         number = self.current.number
         return [slot for slot in self.scoreboard.occupied() if slot.generation == number]
+
+    async def handed_over(self) -> None:
+        """Wait, for a moment at most, until no idle worker of an older generation is left.
+
+        A worker that was told to leave may still take one request, if it comes at that moment.
+        """
+        until_s = monotonic_s() + HAND_OVER_S
+        while self._has_old_idle_workers() and monotonic_s() < until_s:
+            await asyncio.sleep(HAND_OVER_LOOK_S)
+
+    def _has_old_idle_workers(self) -> bool:
+        retired = {generation.number for generation in self._retired}
+        slots = self.scoreboard.occupied()
+        return any(s.state is WorkerState.IDLE and s.generation in retired for s in slots)
 
     def is_healthy(self) -> bool:
         """Whether at least one worker is idle and alive, or busy within its deadline."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 import mimetypes
 import mmap
+import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 OCTETS: Final = "application/octet-stream"
 NPY: Final = "application/x-npy"
+MAX_FILE_NAME_BYTES: Final = 1024
+MAX_NPY_HEAD_BYTES: Final = 16384  # numpy reads heads of up to 10,000
+_MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,254}")
 
 
 class Binary:
@@ -88,26 +93,10 @@ class Binary:
         Raises:
             ValueError: this is not such an array, or one of Python objects.
         """
-        import numpy as np  # noqa: PLC0415 - only for endpoints that use it
-
-        head = io.BytesIO(bytes(memoryview(self.content)[:4096]))
         try:
-            version = np.lib.format.read_magic(head)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, is_fortran, dtype = read_header(head)
-        except (ValueError, OSError, EOFError) as error:
+            return _array_in(self.content)
+        except Exception as error:  # numpy lets through what its parsers of the head raise
             raise ValueError(f"this is not an array in numpy's format: {error}") from error
-        if dtype.hasobject:
-            raise ValueError("an array of Python objects is not read")
-        count = int(np.prod(shape, dtype=np.int64))
-        if len(self) - head.tell() < count * dtype.itemsize:
-            raise ValueError("the array is shorter than it says")
-        array = np.frombuffer(self.content, dtype, count, head.tell())
-        return array.reshape(shape, order="F" if is_fortran else "C")
 
     def to_image(self) -> Any:
         """Return the Pillow image that was sent.
@@ -144,3 +133,56 @@ class Binary:
         from pydantic_core import core_schema  # noqa: PLC0415 - only where pydantic is used
 
         return core_schema.is_instance_schema(cls)
+
+
+def _array_in(content: bytes | bytearray | memoryview) -> Any:
+    """Return the array that is there in numpy's format; raises anything if it is none."""
+    import numpy as np  # noqa: PLC0415 - only for endpoints that use it
+
+    octets = memoryview(content).cast("B")
+    head = io.BytesIO(bytes(octets[:MAX_NPY_HEAD_BYTES]))
+    version = np.lib.format.read_magic(head)
+    if version not in {(1, 0), (2, 0)}:
+        raise ValueError(f"version {version} of the format is not read")
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, is_fortran, dtype = read_header(head)
+    if dtype.hasobject:
+        raise ValueError("arrays of Python objects are not read")
+    count = math.prod(shape)
+    if min(shape, default=0) < 0 or len(octets) - head.tell() < count * dtype.itemsize:
+        raise ValueError("it is shorter than it says")
+    array = np.frombuffer(content, dtype, count, head.tell())
+    return array.reshape(shape, order="F" if is_fortran else "C")
+
+
+class WireParts(NamedTuple):
+    """What of a `Binary` goes over the wire."""
+
+    content: memoryview
+    content_type: bytes
+    file_name: bytes
+
+
+def wire_parts(binary: Binary) -> WireParts:
+    """Return what is sent of a `Binary`; a file name that is too long is cut.
+
+    Raises:
+        TypeError: its content is not bytes in one piece, or its type cannot stand in a header.
+    """
+    try:
+        view = memoryview(binary.content)
+        if "O" in view.format:
+            raise TypeError("an array of Python objects has no bytes to send")
+        content = view.cast("B") if view.nbytes else memoryview(b"")
+    except ValueError as error:  # a view that was released
+        raise TypeError(str(error)) from error
+    content_type: Any = binary.content_type or OCTETS
+    if not isinstance(content_type, str) or not _MEDIA_TYPE.fullmatch(content_type):
+        raise TypeError(f"{content_type!r:.300} is not a content type")
+    name = str(binary.file_name or "").encode("utf-8", "replace")[:MAX_FILE_NAME_BYTES]
+    whole_letters = name.decode("utf-8", "ignore").encode()
+    return WireParts(content, content_type.encode("ascii"), whole_letters)

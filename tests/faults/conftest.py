@@ -59,7 +59,7 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def signs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VitalSigns]:
     """One gateway for a file's quick faults, and how it was when it was well."""
     folder = tmp_path_factory.mktemp("faults")
-    with shared_gateway(folder, ENDPOINTS, SOURCES, GRACEFUL_TIMEOUT=2) as running:
+    with shared_gateway(folder, ENDPOINTS, SOURCES, GRACEFUL_TIMEOUT=4) as running:
         yield VitalSigns(running)
 
 

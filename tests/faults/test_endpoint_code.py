@@ -72,7 +72,7 @@ def test_exception_is_the_endpoints_and_the_worker_lives_on(
 
 @pytest.mark.parametrize(
     "kind",
-    ["object", "circle", "deep", "map", "lock", "exception", "class"],
+    ["object", "circle", "deep", "iterator", "lock", "exception", "class"],
 )
 def test_reply_that_is_no_json_is_an_endpoint_error(gateway: RunningGateway, kind: str) -> None:
     """What cannot be written is said; the worker lives on, and nothing of it is on the wire."""

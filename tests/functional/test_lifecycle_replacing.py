@@ -108,9 +108,8 @@ def test_scaling_under_load_loses_nothing(launch: Launch) -> None:
 
 def test_recycling_by_requests_loses_nothing(launch: Launch) -> None:
     """`MAX_REQUESTS` replaces workers between requests without one failed request."""
-    gateway = launch(
-        {"versioned": {"NR_WORKERS": 2, "MAX_REQUESTS": 20}}, {"versioned": version(1)}
-    )
+    source = version(1).replace("wait(0.3)", "wait(0.1)")
+    gateway = launch({"versioned": {"NR_WORKERS": 2, "MAX_REQUESTS": 20}}, {"versioned": source})
     with SteadyClient(gateway.url + "/run", BODY) as client:
         eventually(lambda: client.sent > 200, timeout_s=30)
     assert {"200"} == set(client.outcomes), client.failures

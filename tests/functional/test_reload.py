@@ -190,6 +190,16 @@ def test_configuration_that_does_not_load_leaves_the_old_one(launch: Launch) -> 
     assert {"200"} == set(client.outcomes), (client.outcomes, client.failures)
 
 
+def test_nothing_old_answers_once_the_call_has_been_answered(launch: Launch) -> None:
+    """Not even the first request after it, on a new connection, again and again."""
+    gateway = launch({"demo": {"NR_WORKERS": 3, "GREETING": "0"}}, {"demo": SLOW})
+    for number in range(1, 9):
+        configure(gateway, {"demo": {"NR_WORKERS": 3, "GREETING": str(number)}})
+        reload(gateway)
+        assert [str(number)] * 4 == [said(gateway) for _ in range(4)]
+    assert 200 == gateway.post("/restart_server", ASK).status_code
+
+
 @pytest.mark.parametrize("greeting", ["broken", "impossible"], ids=["backoff", "failed"])
 def test_repaired_section_starts_what_could_not_load(launch: Launch, greeting: str) -> None:
     """An endpoint that has never come up is started with its new section, at once."""

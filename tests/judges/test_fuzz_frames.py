@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from basic_inference_server.wire.frames import (
     REPLY_HEADER_BYTES,
     REQUEST_HEADER_BYTES,
+    ChunkReader,
     FrameError,
     decode_reply_header,
     decode_request,
+    encode_chunk,
     encode_reply,
     encode_request,
     request_length,
@@ -82,3 +85,32 @@ def test_reply_bytes_are_a_header_or_a_frame_error(data: bytes) -> None:
         header = decode_reply_header(data)
         assert (header is None) == (len(data) < REPLY_HEADER_BYTES)
         assert header is None or header.body_at >= REPLY_HEADER_BYTES
+
+
+@st.composite
+def chunk_streams(draw: st.DrawFn) -> bytes:
+    """Draw the chunks of a whole stream."""
+    contents = draw(st.lists(st.binary(max_size=20), max_size=5))
+    status = draw(st.integers(1, 2**16 - 1))
+    return b"".join(map(encode_chunk, contents)) + encode_chunk(draw(BODIES), status)
+
+
+def read_chunks(data: bytes, cuts: list[int]) -> tuple[bytes, int]:
+    """Return contents and status of what was received in such pieces; -1 when it is refused."""
+    reader, contents = ChunkReader(), b""
+    try:
+        for start, end in pairwise([0, *sorted(cuts), len(data)]):
+            contents += reader.read(data[start:end])
+    except FrameError:
+        return b"", -1
+    return contents, reader.status
+
+
+@settings(deadline=None, database=None)
+@given(mutated(chunk_streams()) | st.binary(), st.data())
+def test_bytes_of_a_stream_mean_the_same_in_any_pieces(data: bytes, draw: st.DataObject) -> None:
+    """Contents that are no longer than what came, an end or none, or a frame error."""
+    cuts = draw.draw(st.lists(st.integers(0, len(data)), max_size=8))
+    whole = read_chunks(data, [])
+    assert whole == read_chunks(data, cuts)
+    assert len(whole[0]) <= len(data)

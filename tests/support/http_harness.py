@@ -179,11 +179,16 @@ class RawHttp:
         headers = dict(line.lower().split(": ", 1) for line in lines[1:])
         response = Response(int(lines[0].split()[1]), headers, lines=lines)
         length = 0 if method == "HEAD" else int(headers.get("content-length", 0))
+        response.body = self.take(length)
+        return response
+
+    def take(self, length: int) -> bytes:
+        """Return the next bytes, that many."""
         while len(self._received) < length:
             if not self._receive():
                 raise ConnectionError(f"closed within a body of {length}")
-        response.body, self._received = self._received[:length], self._received[length:]
-        return response
+        data, self._received = self._received[:length], self._received[length:]
+        return data
 
     def read_rest(self) -> bytes:
         """Return what comes until the other side closes."""

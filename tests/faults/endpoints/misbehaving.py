@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,21 @@ class MisbehavingWorker(FlaskWorker):
         """Wait while somebody holds the lock of a file."""
         with Path(inputs["GATE"]).open() as gate:
             fcntl.flock(gate, fcntl.LOCK_SH)
+
+    def do_stream(self, inputs: dict[str, Any]) -> Iterator[Any]:
+        """Yield without end; wait for the lock of a file after the first item, if there is one.
+
+        `CLOSED` is a file that gets a line when the generator ends.
+        """
+        try:
+            yield {"pid": os.getpid()}
+            if "GATE" in inputs:
+                self.do_gate(inputs)
+            while True:
+                yield "x" * 10_000
+        finally:
+            with Path(inputs["CLOSED"]).open("a") as file:
+                file.write(inputs["ID"] + "\n")
 
     # --- memory
 
@@ -191,7 +206,7 @@ class MisbehavingWorker(FlaskWorker):
             "nan": lambda: {"value": float("nan"), "more": [float("-inf")]},
             "circle": lambda: {"value": circle},
             "deep": lambda: {"value": deep},
-            "generator": lambda: (number for number in range(3)),
+            "iterator": lambda: iter(range(3)),
             "lock": threading.Lock,
             "exception": lambda: {"value": Unprintable()},
             "class": lambda: Unprintable,
