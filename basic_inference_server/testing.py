@@ -12,16 +12,18 @@ def test_over_http(tmp_path):
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import requests
 
@@ -30,10 +32,12 @@ from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.core.settings import process_environment
+from basic_inference_server.worker.async_execution import AsyncExecutor
+from basic_inference_server.worker.async_hooks import is_async, no_batches
+from basic_inference_server.worker.async_streams import AsyncItemStream
 from basic_inference_server.worker.batch_execution import BatchExecutor, Item
 from basic_inference_server.worker.binary import OCTETS, Binary
 from basic_inference_server.worker.execution import (
-    Executor,
     PhaseTimes,
     describe,
     effective_config,
@@ -43,7 +47,8 @@ from basic_inference_server.worker.execution import (
 from basic_inference_server.worker.flask_worker import FlaskWorker, Notification, WorkerContext
 from basic_inference_server.worker.hook_shapes import hook_problem, overrides
 from basic_inference_server.worker.load_error import EndpointLoadError
-from basic_inference_server.worker.streams import ItemStream, collected
+from basic_inference_server.worker.streams import ItemStream
+from basic_inference_server.worker.whole_execution import whole_execution
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 POLL_S = 0.01
@@ -81,8 +86,16 @@ class WorkerHarness:
             log=Logger(log=self._log),
             notify=self.notifications.append,
         )
-        self.worker = load_worker(worker_class, context)
-        self._executor = Executor(self.worker, {})
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.worker = load_worker(worker_class, context, self._run)
+        self._executor, self._execute = whole_execution(self.worker, self._run)
+
+    def _run(self, coroutine: Any) -> Any:
+        """Run a coroutine of the worker's to its end, always on the same loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            weakref.finalize(self, self._loop.close)
+        return self._loop.run_until_complete(coroutine)
 
     def run(self, inputs: dict[str, Any], request_id: str = "test-request") -> Any:
         """Return the endpoint's result for one request; of one that streams, a list of its items.
@@ -91,7 +104,7 @@ class WorkerHarness:
             Exception: what the endpoint raised, unchanged.
         """
         with _unwrapped_errors(), self._executor.request(request_id):
-            return collected(self._executor.execute(inputs, PhaseTimes()))
+            return self._execute(inputs)
 
     def stream(self, inputs: dict[str, Any], request_id: str = "test-request") -> Iterator[Any]:
         """Yield the items of one streamed answer as the endpoint makes them.
@@ -102,12 +115,29 @@ class WorkerHarness:
             TypeError: the endpoint does not stream.
             Exception: what the endpoint raised, unchanged.
         """
+        if is_async(type(self.worker)):
+            yield from self._stream_async(inputs, request_id)
+            return
         with _unwrapped_errors(), self._executor.request(request_id):
             items = self._executor.execute(inputs, PhaseTimes())
             if not isinstance(items, ItemStream):
                 raise TypeError(f"{type(self.worker).__name__} returned {type(items).__name__}")
             with closing(items):
                 yield from items
+
+    def _stream_async(self, inputs: dict[str, Any], request_id: str) -> Iterator[Any]:
+        executor = cast("AsyncExecutor", self._executor)
+        with _unwrapped_errors(), executor.request(request_id):
+            items = self._run(executor.execute_async(inputs, PhaseTimes()))
+            if not isinstance(items, AsyncItemStream):
+                raise TypeError(f"{type(self.worker).__name__} returned {type(items).__name__}")
+            try:
+                while True:
+                    yield self._run(anext(items))
+            except StopAsyncIteration:
+                return
+            finally:
+                self._run(items.aclose())
 
     def run_batch(self, many_inputs: Sequence[dict[str, Any]]) -> list[Any]:
         """Return for each of several requests its result, or the exception that it ended with.
@@ -119,6 +149,8 @@ class WorkerHarness:
             EndpointLoadError: the endpoint has no `_predict_batch`.
         """
         name = type(self.worker).__name__
+        if is_async(type(self.worker)):
+            raise EndpointLoadError(no_batches(type(self.worker), len(many_inputs)))
         if not overrides(type(self.worker), "_predict_batch"):
             raise EndpointLoadError(
                 f"a batch needs a method _predict_batch(self, prepared) of {name} that returns a "

@@ -65,7 +65,7 @@ ENDPOINT_MEANINGS = {
     "SERVER_CLASS": "File in the endpoints folder; the signature when not set. "
     "Upper and lower case and underscores do not matter.",
     "NR_WORKERS": "Worker processes; each one holds a loaded endpoint and runs one request at a "
-    "time. `/update_workers` changes it until the next start.",
+    "time, or `THREADS` of them. `/update_workers` changes it until the next start.",
     "HOST": "Address of the server's own port. "
     '`"NO_HOST"` makes the section a support process, which has no port.',
     "PORT": "The server's own port; when not set, the first free one from 5003, or any free one "
@@ -84,6 +84,9 @@ ENDPOINT_MEANINGS = {
     "`_predict_batch`.",
     "BATCH_WAIT_MS": "How long a worker waits for a batch to fill after its first request; "
     "0 takes what is there.",
+    "THREADS": "How many requests a worker executes at the same time: in threads, or as tasks of "
+    "one event loop where `_predict` is an `async def`; see "
+    "[concurrency](../howto/concurrency.md).",
     "MAX_REQUESTS": "A worker leaves after that many requests (up to 10 % fewer, so that not all "
     "leave together) and is replaced.",
     "MAX_MEMORY_MB": "A worker whose resident memory is above it (up to 10 % below, for the same "

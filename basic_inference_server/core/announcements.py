@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -24,14 +25,21 @@ class Announcer:
         self._fd = fd
         self._encode = encode
         self._unsent: deque[bytes] = deque(maxlen=1000)
+        self._lock = threading.RLock()
 
     def announce(self, kind: str, **fields: Any) -> None:
         """Send one message, or keep it until `flush`."""
-        self._unsent.append(self._encode({"kind": kind, **fields}))
-        self.flush()
+        message = self._encode({"kind": kind, **fields})
+        with self._lock:
+            self._unsent.append(message)
+            self._send_kept()
 
     def flush(self) -> bool:
         """Send what is kept; say whether all of it has gone."""
+        with self._lock:
+            return self._send_kept()
+
+    def _send_kept(self) -> bool:
         while self._unsent:
             try:
                 os.write(self._fd, self._unsent[0])
@@ -61,25 +69,33 @@ class NotificationBuffer:
         self._dropped = 0
         self._allowance = MAX_NOTIFICATIONS
         self._second = 0
+        self._lock = threading.RLock()
 
     def add(self, notification: dict[str, Any]) -> None:
         """Keep one notification; the oldest goes when there are too many."""
-        if len(self._items) == MAX_NOTIFICATIONS:
-            self._dropped += 1
-        self._items.append(notification)
+        with self._lock:
+            if len(self._items) == MAX_NOTIFICATIONS:
+                self._dropped += 1
+            self._items.append(notification)
 
     def send(self) -> None:
         """Announce what is kept, as far as this second's allowance goes."""
-        if not self._items:
-            return
+        if self._items:
+            with self._lock:
+                self._send()
+
+    def _send(self) -> None:
         second = int(monotonic_s())
         if second != self._second:
             self._second, self._allowance = second, MAX_NOTIFICATIONS
         if self._allowance <= 0:
             return
-        items = [self._items.popleft() for _ in range(min(len(self._items), self._allowance, 20))]
+        count = min(len(self._items), self._allowance, 20)
+        if not count:  # another thread has sent them
+            return
+        items = [self._items.popleft() for _ in range(count)]
         self._allowance -= len(items)
         dropped, self._dropped = self._dropped, 0
         self._announcer.announce("notifications", items=items, dropped=dropped)
         if self._items:
-            self.send()
+            self._send()

@@ -37,6 +37,7 @@ class ServerSpec:
     warmup: list[dict[str, Any]] = field(default_factory=list)
     batch_size: int = 1
     batch_wait_ms: float = 0
+    threads: int = 1
     control_path: str = ""
     load_timeout_s: float = 120
 

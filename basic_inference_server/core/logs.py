@@ -166,26 +166,37 @@ class OutputRecorder:
     """Stands in for `sys.stdout` and `sys.stderr` of a worker: each line becomes one event.
 
     `print` in an endpoint is then labelled with its worker and request, never blocks the worker
-    and never fails, even when nobody reads the pipe.
+    and never fails, even when nobody reads the pipe. Writers that write at the same time have lines
+    of their own.
+
+    Args:
+        log: where the lines go.
+        stream: `stdout` or `stderr`.
+        writer: says who writes now; 0 stands for nobody that is known.
     """
 
     encoding = "utf-8"
     errors = "backslashreplace"
     closed = False
 
-    def __init__(self, log: EventLog, stream: str) -> None:
+    def __init__(self, log: EventLog, stream: str, writer: Callable[[], int] = lambda: 0) -> None:
         self._log = log
         self._stream = stream
-        self._partial = ""
+        self._writer = writer
+        self._partial: dict[int, str] = {}  # the lines without an end, by writer
+        self._lock = threading.RLock()  # a signal handler may print while its thread does
 
     def write(self, text: str) -> int:
         """Record the complete lines of `text`; keep the rest for the next call."""
-        *lines, self._partial = (self._partial + text).split("\n")
+        writer = self._writer()
+        with self._lock:
+            *lines, rest = (self._partial.pop(writer, "") + text).split("\n")
+            if len(rest) > MAX_RECORD:
+                lines.append(rest)
+            elif rest:
+                self._partial[writer] = rest
         for line in lines:
             self._record(line)
-        if len(self._partial) > MAX_RECORD:
-            self._record(self._partial)
-            self._partial = ""
         return len(text)
 
     @property
@@ -194,10 +205,11 @@ class OutputRecorder:
         return bool(self._partial)
 
     def end_line(self) -> None:
-        """Record what was written without a line end."""
-        if self._partial:
-            partial, self._partial = self._partial, ""
-            self._record(partial)
+        """Record what this writer, or nobody that is known, has written without a line end."""
+        for writer in (self._writer(), 0):
+            partial = self._partial.pop(writer, "")
+            if partial:
+                self._record(partial)
 
     def _record(self, line: str) -> None:
         if line.strip():

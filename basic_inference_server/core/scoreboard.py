@@ -32,6 +32,7 @@ STATE, PID, GENERATION, HEARTBEAT, STARTED, DEADLINE = range(6)
 REQUESTS, ERRORS, BUSY_NS, SINCE, CALL = 6, 7, 8, 9, 10
 FIRST_BUCKET: Final = 11
 BATCH: Final = FIRST_BUCKET + BUCKETS  # how many calls are executed together; 0 for one alone
+LANES: Final = BATCH + 1  # how many calls may be executed side by side; 0 for one alone
 MAX_BATCH: Final = 256
 TARGET_WORKERS_WORD: Final = 0
 HIGH_WATER_WORD: Final = 1  # and the next one: how many slots of each half were ever used
@@ -141,6 +142,8 @@ class ServerScoreboard:
             return []
         count = words[base + BATCH]
         first = _first_call(index)
+        if words[base + LANES]:  # 0 is one where nothing is executed
+            return [call for call in words[first : first + words[base + LANES]].tolist() if call]
         return words[first : first + count].tolist() if count else [words[base + CALL]]
 
     def occupied(self) -> list[SlotReading]:
@@ -177,34 +180,36 @@ class Slot:
 
     def __init__(self, words: memoryview, index: int) -> None:
         self.index = index
-        self._words = words
-        self._base = (index + 1) * SLOT_WORDS
+        self.words = words
+        self.base = (index + 1) * SLOT_WORDS
+        self.first_call = _first_call(index)
 
     def occupy(self, pid: int, generation: int, now_ns: int) -> None:
         """Take the slot for a new process; the counters of its predecessors stay."""
-        words, base = self._words, self._base
+        words, base = self.words, self.base
         words[base + PID] = pid
         words[base + GENERATION] = generation
         words[base + HEARTBEAT] = now_ns
         words[base + STARTED] = words[base + DEADLINE] = 0
+        words[base + BATCH] = words[base + LANES] = 0
         self.set_state(WorkerState.STARTING, now_ns)
 
     def set_pid(self, pid: int) -> None:
         """Say which process has the slot, once its parent knows."""
-        self._words[self._base + PID] = pid
+        self.words[self.base + PID] = pid
 
     def set_state(self, state: WorkerState, now_ns: int) -> None:
         """Say what the worker does from now on."""
-        self._words[self._base + SINCE] = now_ns
-        self._words[self._base + STATE] = state
+        self.words[self.base + SINCE] = now_ns
+        self.words[self.base + STATE] = state
 
     def beat(self, now_ns: int) -> None:
         """Say that the process still runs."""
-        self._words[self._base + HEARTBEAT] = now_ns
+        self.words[self.base + HEARTBEAT] = now_ns
 
     def begin(self, now_ns: int, deadline_ns: int, call: int = 0) -> None:
         """Say that a request is being executed; `call` is what its sender knows it by."""
-        words, base = self._words, self._base
+        words, base = self.words, self.base
         words[base + CALL] = call
         words[base + BATCH] = 0
         words[base + DEADLINE] = deadline_ns
@@ -213,13 +218,13 @@ class Slot:
 
     def extend(self, deadline_ns: int) -> None:
         """Say that the request has come on, and has until then for the next step."""
-        self._words[self._base + DEADLINE] = deadline_ns
+        self.words[self.base + DEADLINE] = deadline_ns
 
     def join(self, call: int) -> None:
         """Say that another request is executed together with those that have begun."""
-        words, base = self._words, self._base
+        words, base = self.words, self.base
         count = words[base + BATCH] or 1
-        first = _first_call(self.index)
+        first = self.first_call
         if count == 1:
             words[first] = words[base + CALL]
         words[first + count] = call
@@ -227,7 +232,7 @@ class Slot:
 
     def finish(self, started_ns: int, now_ns: int, *, failed: int, count: int = 1) -> None:
         """Say that the request is done, or all `count` of a batch, and count them."""
-        words, base = self._words, self._base
+        words, base = self.words, self.base
         words[base + STATE] = WorkerState.IDLE
         words[base + STARTED] = words[base + DEADLINE] = 0
         words[base + HEARTBEAT] = now_ns
@@ -240,7 +245,7 @@ class Slot:
 
     def release(self) -> None:
         """Give the slot back after its process has ended."""
-        words, base = self._words, self._base
+        words, base = self.words, self.base
         words[base + STATE] = WorkerState.FREE
         words[base + PID] = words[base + STARTED] = words[base + DEADLINE] = 0
 

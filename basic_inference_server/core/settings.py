@@ -61,6 +61,7 @@ class EndpointSettings(BaseModel):
     BATCH_WAIT_MS: float = Field(
         0, ge=0, le=10000, description="a number of milliseconds from 0 to 10000"
     )
+    THREADS: int = Field(1, ge=1, le=256, description="an integer from 1 to 256")
     MAX_REQUESTS: int | None = Field(None, ge=1, description="an integer of at least 1")
     MAX_MEMORY_MB: int | None = Field(None, ge=16, description="an integer of at least 16")
     MAX_MEMORY_HARD_MB: int | None = Field(None, ge=16, description="an integer of at least 16")
@@ -151,6 +152,16 @@ def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
         port = section.get("PORT")
         if isinstance(port, int) and owner_of.setdefault(port, signature) != signature:
             yield f"{where}.PORT: {port} is taken by {owner_of[port]}"
+        threads, batch_size = section.get("THREADS"), section.get("BATCH_SIZE")
+        if (
+            isinstance(threads, int)
+            and isinstance(batch_size, int)
+            and min(threads, batch_size) > 1
+        ):
+            yield (
+                f"{where}: THREADS is {threads} and BATCH_SIZE is {batch_size}; "
+                "a worker executes requests side by side or in batches, so set one of them to 1"
+            )
         yield from _environment_problems(where, section.get("ENV"))
     default = config.get("DEFAULT_SERVER")
     if isinstance(default, str) and default not in endpoints:

@@ -48,19 +48,13 @@ class EndpointCaller:
 
     def call(self, requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
         """Return for each request the answer, or the `CallError` that came instead."""
-        current = current_request()
-        now_ns = monotonic_ns()
-        deadline_ns = current.deadline_ns or now_ns + self._timeout_ns
-        # Some of it is left for the caller, to make an answer of what has come.
-        deadline_ns -= min(RESERVE_NS, max(0, deadline_ns - now_ns) // 10)
-        depth = current.depth + 1
-        request_id = current.request_id or current.calls_as or "load"
+        deadline_ns, depth, request_id = self._particulars()
         outcomes: list[Any] = [None] * len(requests)
-        waiting: dict[int, _Call] = {}
+        waiting: dict[int, OutgoingCall] = {}
         try:
             for place, (signature, inputs) in enumerate(requests):
                 try:
-                    call = _Call(self._route(signature), place)
+                    call = OutgoingCall(self._route(signature), place)
                     call.send(request_id, inputs, deadline_ns, depth)
                 except CallError as error:
                     outcomes[place] = error
@@ -72,8 +66,17 @@ class EndpointCaller:
                 call.sock.close()
         return outcomes
 
+    def _particulars(self) -> tuple[int, int, str]:
+        """Return deadline, depth and id of the calls that are made now."""
+        current = current_request()
+        now_ns = monotonic_ns()
+        deadline_ns = current.deadline_ns or now_ns + self._timeout_ns
+        # Some of it is left for the caller, to make an answer of what has come.
+        deadline_ns -= min(RESERVE_NS, max(0, deadline_ns - now_ns) // 10)
+        return deadline_ns, current.depth + 1, current.request_id or current.calls_as or "load"
+
     @staticmethod
-    def _collect(waiting: dict[int, _Call], outcomes: list[Any]) -> None:
+    def _collect(waiting: dict[int, OutgoingCall], outcomes: list[Any]) -> None:
         poller = select.poll()
         for fd in waiting:
             poller.register(fd, select.POLLIN)
@@ -103,7 +106,7 @@ class EndpointCaller:
         """
         known = self._routes.get(signature)
         now_ns = monotonic_ns()
-        if known is None or now_ns - known[1] > KEEP_ROUTE_NS:
+        if known is None or not self._knows(signature):
             try:
                 known = self._ask(signature), now_ns
             except (OSError, MessageError) as error:
@@ -115,6 +118,11 @@ class EndpointCaller:
             raise CallError(signature, 503, "not_ready", f"it is {route.state.value}")
         return route
 
+    def _knows(self, signature: str) -> bool:
+        """Say whether the supervisor has said not long ago how to reach an endpoint."""
+        known = self._routes.get(signature)
+        return known is not None and monotonic_ns() - known[1] <= KEEP_ROUTE_NS
+
     def _ask(self, signature: str) -> Route:
         question = {"command": "call_route", "caller": self._signature, "signature": signature}
         reply = exchange(self._control_path, question, ASK_TIMEOUT_S)
@@ -125,7 +133,7 @@ class EndpointCaller:
         return Route(**{**fields, "state": ServerState(fields["state"])})
 
 
-class _Call:
+class OutgoingCall:
     """One request on its way to another endpoint."""
 
     def __init__(self, route: Route, place: int) -> None:
@@ -136,9 +144,34 @@ class _Call:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def error(self, status: int, code: str, message: str) -> CallError:
+        """Return an error of the called endpoint's."""
         return CallError(self._route.signature, status, code, message)
 
     def send(self, request_id: str, inputs: dict[str, Any], deadline_ns: int, depth: int) -> None:
+        """Send the request.
+
+        Raises:
+            CallError: it could not be sent.
+        """
+        try:
+            parts, timeout_s = self.begin(request_id, inputs, deadline_ns, depth)
+            self.sock.settimeout(timeout_s)
+            for part in parts:
+                self.sock.sendall(part)
+            self.sock.setblocking(False)
+        except OSError as error:
+            self.sock.close()
+            raise self.send_error(error) from error
+
+    def begin(
+        self, request_id: str, inputs: dict[str, Any], deadline_ns: int, depth: int
+    ) -> tuple[list[bytes | memoryview], float]:
+        """Connect; return what has to be sent, and how many seconds that may take.
+
+        Raises:
+            CallError: the inputs cannot be sent.
+            OSError: there is no connection.
+        """
         now_ns = monotonic_ns()
         deadline_ns = min(deadline_ns, now_ns + int(self._route.timeout_s * NS_PER_S))
         self.deadline_ns = deadline_ns
@@ -151,18 +184,12 @@ class _Call:
             request_id.encode(), content_type.encode("ascii"), len(body),
             deadline_ns, now_ns, depth, fields=fields,
         )  # fmt: skip
-        try:
-            self.sock.setblocking(False)
-            self.sock.connect(self._route.socket_path)
-            self.sock.settimeout(max(0.001, (deadline_ns - now_ns) / NS_PER_S))
-            self.sock.sendall(head)
-            self.sock.sendall(body)
-            self.sock.setblocking(False)
-        except OSError as error:
-            self.sock.close()
-            raise self._send_error(error) from error
+        self.sock.setblocking(False)
+        self.sock.connect(self._route.socket_path)
+        return [head, body], max(0.001, (deadline_ns - now_ns) / NS_PER_S)
 
-    def _send_error(self, error: OSError) -> CallError:
+    def send_error(self, error: OSError) -> CallError:
+        """Return what is told of a request that could not be sent."""
         if isinstance(error, BlockingIOError):
             return self.error(503, "overloaded", "its queue is full")
         if isinstance(error, TimeoutError):
@@ -172,11 +199,14 @@ class _Call:
     def receive(self) -> Any:
         """Read what is there; return the answer or error once it is whole, else `None`."""
         try:
-            chunk = self.sock.recv(READ_CHUNK)
+            return self.take(self.sock.recv(READ_CHUNK))
         except BlockingIOError:
             return None
         except OSError as error:
             return self.error(502, "worker_died", str(error))
+
+    def take(self, chunk: bytes) -> Any:
+        """Take what was read; return the answer or error once it is whole, else `None`."""
         if not chunk:
             return self.error(502, "worker_died", "its worker died")
         self._received += chunk

@@ -1,7 +1,8 @@
-"""The worker: pulls one request at a time from the server's socket and executes it.
+"""The worker: pulls requests from the server's socket and executes them, one at a time.
 
 The kernel's accept queue is the request queue. An idle worker accepts the next connection; a busy
-one does not, so nothing ever waits behind a hung or slow neighbour.
+one does not, so nothing ever waits behind a hung or slow neighbour. `serving/threads.py` and
+`serving/async_server.py` are the workers with several requests at a time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.workers.base import Worker
 
@@ -33,18 +34,25 @@ from basic_inference_server.core.logs import (
     route_library_logging,
 )
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
+from basic_inference_server.core.shared_slot import SharedSlot
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection
+from basic_inference_server.serving.overdue import OverdueWatch
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
+from basic_inference_server.serving.threads import ThreadedServer
 from basic_inference_server.serving.warmup import warm_up
+from basic_inference_server.worker.async_hooks import is_async, no_batches
 from basic_inference_server.worker.current_request import current_request
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint, overrides
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
+
+if TYPE_CHECKING:
+    from basic_inference_server.serving.async_server import AsyncServer
 
 HEARTBEAT_S = 1.0
 RECYCLE_JITTER = 0.1
@@ -71,7 +79,11 @@ class PullWorker(Worker):
         self.endpoint: FlaskWorker | None = None
         self.events = EventLog(self._write_event, self.spec.log_level, worker_id=self.worker_id)
         self._write_record = RecordWriter()
-        self._failed_accepts = 0
+        self.failed_accepts = 0
+        self._tasks: AsyncServer | None = None
+        self._overdue: OverdueWatch | None = None
+        self._count_lock = threading.Lock()
+        self._pause = threading.Event()
         # Workers that started together must not all leave together.
         jitter = random.uniform(1 - RECYCLE_JITTER, 1)  # noqa: S311
         limit, limit_mb = self.spec.max_requests, self.spec.max_memory_mb
@@ -103,8 +115,8 @@ class PullWorker(Worker):
 
     def run(self) -> None:
         """Load the endpoint, then serve until told to stop."""
-        sys.stdout = OutputRecorder(self.events, "stdout")
-        sys.stderr = OutputRecorder(self.events, "stderr")
+        sys.stdout = OutputRecorder(self.events, "stdout", lambda: current_request().call_id)
+        sys.stderr = OutputRecorder(self.events, "stderr", lambda: current_request().call_id)
         route_library_logging(self.events)
         self.slot.set_state(WorkerState.LOADING, monotonic_ns())
         self.announcer.announce("loading", worker_id=self.worker_id, pid=os.getpid())
@@ -145,9 +157,21 @@ class PullWorker(Worker):
                 f"BATCH_SIZE is {spec.batch_size}, so {found.worker_class.__name__} needs a method "
                 "_predict_batch(self, prepared) that returns a list of results"
             )
-        self.endpoint = load_worker(found.worker_class, context)
-        warm_up(self.endpoint, spec.warmup)
+        if is_async(found.worker_class):
+            if spec.batch_size > 1:
+                raise EndpointLoadError(no_batches(found.worker_class, spec.batch_size))
+            # Imported here: 3 MB that other endpoints do not need.
+            from basic_inference_server.serving.async_server import AsyncServer  # noqa: PLC0415
+
+            self._tasks = AsyncServer(self)
+            context.acall = self._tasks.caller.call_async
+        self.endpoint = load_worker(found.worker_class, context, self._run)
+        warm_up(self.endpoint, spec.warmup, self._run)
         return found
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        assert self._tasks is not None
+        return self._tasks.run(coroutine)
 
     def _announce_ready(self, found: FoundEndpoint) -> None:
         assert self.endpoint is not None
@@ -173,15 +197,31 @@ class PullWorker(Worker):
         """
         self.slot.set_state(WorkerState.PARKED, monotonic_ns())
         announce_load_failure(self.announcer, self.spec, self.worker_id, error)
-        waker = select.poll()
-        waker.register(self.PIPE[0], select.POLLIN)
-        while self.alive:
-            waker.poll(1000)
+        self.wait_for_the_end()
 
     def _serve(self) -> None:
-        assert self.endpoint is not None
         listener: socket.socket = self.sockets[0]
         listener.setblocking(False)
+        assert self.endpoint is not None
+        spec = self.spec
+        if self._tasks is not None:
+            self._tasks.serve(self.endpoint, listener)
+        elif spec.threads > 1:
+            responder = Responder(self.endpoint, spec, self.slot, self.events)
+            ThreadedServer(self, listener, responder).serve()
+        else:
+            self._serve_alone(listener)
+
+    def share_slot(self) -> SharedSlot:
+        """Return the slot's lanes, for a worker with several requests at a time."""
+        return SharedSlot(self.slot, self.spec.threads)
+
+    def look_after(self, slot: SharedSlot, set_open: Callable[[bool], None]) -> None:
+        """Have nothing accepted while a request is overdue."""
+        self._overdue = OverdueWatch(slot, self.spec.timeout_s, self.events, set_open)
+        self._pause.set()
+
+    def _serve_alone(self, listener: socket.socket) -> None:
         waiter = select.epoll()
         # Exclusive: one connection wakes one idle worker, not all of them.
         waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
@@ -195,15 +235,30 @@ class PullWorker(Worker):
                 self.notifications.send()
                 # What has woken this worker wakes no other, so it has to be looked after even when
                 # it is to leave. Should it be killed just then, another one looks in a second.
-                events = waiter.poll(HEARTBEAT_S) if self.alive else []
-                is_woken = any(fd == listener.fileno() for fd, _ in events)
+                woken_by = [fd for fd, _ in waiter.poll(HEARTBEAT_S)] if self.alive else []
+                is_woken = listener.fileno() in woken_by
+                if self.PIPE[0] in woken_by:
+                    self.empty_pipe()
                 continue
             except OSError as error:
-                self._survive_failed_accept(error)
+                self.survive_failed_accept(error)
                 continue
             is_woken = False
-            self._failed_accepts = 0
-            self._count_requests(serve(accepted))
+            self.failed_accepts = 0
+            self.count_requests(serve(accepted))
+
+    def wait_for_the_end(self) -> None:
+        """Wait until the worker has to leave."""
+        waker = select.poll()
+        waker.register(self.PIPE[0], select.POLLIN)
+        while self.alive:
+            waker.poll()
+            self.empty_pipe()
+
+    def empty_pipe(self) -> None:
+        """Take out what has woken us: a signal that is ignored would do so for ever."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.PIPE[0], 4096)
 
     def _make_server(self, listener: socket.socket) -> Callable[[socket.socket], int]:
         """Return what answers an accepted connection, and those that it takes along."""
@@ -223,30 +278,33 @@ class PullWorker(Worker):
 
         return lambda accepted: batches.serve_batch(gatherer.gather(accepted))
 
-    def _survive_failed_accept(self, error: OSError) -> None:
-        """Wait a moment for descriptors to come back; a worker that has leaked them all leaves.
+    def survive_failed_accept(self, error: OSError) -> None:
+        """Wait a moment for descriptors to come back; not on the listener, which stays readable."""
+        self.note_failed_accept(error)
+        if self.alive:
+            stop = select.poll()
+            stop.register(self.PIPE[0], select.POLLIN)
+            stop.poll(ACCEPT_PAUSE_MS)
 
-        Not on the listener, which stays readable.
-        """
-        self._failed_accepts += 1
-        if self._failed_accepts == 1:
+    def note_failed_accept(self, error: OSError) -> None:
+        """Say it; a worker that has leaked all its descriptors leaves."""
+        self.failed_accepts += 1
+        if self.failed_accepts == 1:
             self.events.error("accept_failed", error=str(error))
-        if self._failed_accepts >= MAX_FAILED_ACCEPTS:
-            self._retire("accept_failed", error=str(error))
-            return
-        stop = select.poll()
-        stop.register(self.PIPE[0], select.POLLIN)
-        stop.poll(ACCEPT_PAUSE_MS)
+        if self.failed_accepts >= MAX_FAILED_ACCEPTS:
+            self.retire("accept_failed", error=str(error))
 
-    def _count_requests(self, count: int) -> None:
+    def count_requests(self, count: int) -> None:
+        """Leave after as many requests as were allowed."""
         if self._requests_left is None:
             return
-        self._requests_left -= count
-        if self._requests_left <= 0:
-            self._retire("max_requests", limit=self.spec.max_requests)
+        with self._count_lock:
+            self._requests_left -= count
+            if self._requests_left <= 0:
+                self.retire("max_requests", limit=self.spec.max_requests)
 
-    def _retire(self, reason: str, **fields: Any) -> None:
-        """Leave after the current request; the master starts a replacement."""
+    def retire(self, reason: str, **fields: Any) -> None:
+        """Leave after what is in flight; the master starts a replacement."""
         if self.alive:
             self.events.info("worker_recycled", reason=reason, **fields)
             self.alive = False
@@ -257,17 +315,21 @@ class PullWorker(Worker):
 
     def _beat(self) -> None:
         """Every second: beat, notice a dead master, watch memory, send what is kept."""
-        pause = threading.Event()
-        while self.alive:
+        while self.alive or self._overdue is not None:  # which is looked after to the last request
             self.slot.beat(monotonic_ns())
             self._write_record.flush()
-            if os.getppid() != self.ppid:
+            if os.getppid() != self.ppid and self.alive:
                 self.alive = False
                 self._wake()
             if self._memory_limit_mb is not None and resident_mb() > self._memory_limit_mb:
                 held_mb = round(resident_mb())
-                self._retire("max_memory", limit_mb=self.spec.max_memory_mb, resident_mb=held_mb)
-            pause.wait(HEARTBEAT_S)
+                self.retire("max_memory", limit_mb=self.spec.max_memory_mb, resident_mb=held_mb)
+            pause_s = HEARTBEAT_S
+            if self._overdue is not None:
+                self.notifications.send()
+                pause_s = min(pause_s, self._overdue.look())
+            self._pause.wait(pause_s)
+            self._pause.clear()
 
 
 def offer_as_victim() -> None:

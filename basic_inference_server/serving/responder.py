@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
+from typing import ClassVar
 
 from basic_inference_server._version import LIB_VER
 from basic_inference_server.core.child_spec import ServerSpec
@@ -23,6 +25,8 @@ from basic_inference_server.worker.streams import ItemStream, collected
 class Responder:
     """Executes requests for one worker, keeping its scoreboard slot true."""
 
+    make_executor: ClassVar[type[Executor]] = Executor
+
     def __init__(
         self, endpoint: FlaskWorker, spec: ServerSpec, slot: Slot, events: EventLog
     ) -> None:
@@ -35,12 +39,19 @@ class Responder:
                 if recorder.has_partial_line:
                     recorder.end_line()
 
-        self._executor = Executor(endpoint, metadata, end_output_lines)
+        self._executor = self.make_executor(endpoint, metadata, end_output_lines)
         self._replies = Replies(self._executor, spec.app_version, events)
         self._timeout_ns = int(spec.timeout_s * NS_PER_S)
         self._streams = StreamSender(self._executor, self._replies, slot, self._timeout_ns)
         self._slot = slot
         self._events = events
+
+    def beside(self, slot: Slot) -> Responder:
+        """Return one that executes for the same worker at the same time, with a slot of its own."""
+        other = copy(self)
+        other._slot = slot  # noqa: SLF001 - its own kind
+        other._streams = StreamSender(self._executor, self._replies, slot, self._timeout_ns)  # noqa: SLF001
+        return other
 
     def serve(self, connection: FrameConnection) -> None:
         """Answer the one request on `connection`; a broken connection is nobody's error."""

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from basic_inference_server.core.errors import BadInput, ServiceError
 from basic_inference_server.wire.json_codec import encode
-from basic_inference_server.worker.execution import Executor, PhaseTimes
 from basic_inference_server.worker.flask_worker import FlaskWorker
 from basic_inference_server.worker.load_error import EndpointLoadError
-from basic_inference_server.worker.streams import collected
+from basic_inference_server.worker.whole_execution import whole_execution
 
 
-def warm_up(worker: FlaskWorker, requests: Sequence[dict[str, Any]]) -> None:
+def warm_up(
+    worker: FlaskWorker, requests: Sequence[dict[str, Any]], run: Callable[[Any], Any]
+) -> None:
     """Run inputs through the hooks of a loaded worker before it takes its first request.
+
+    Args:
+        worker: the endpoint.
+        requests: the inputs.
+        run: runs a coroutine to its end, for an endpoint on an event loop.
 
     Raises:
         EndpointLoadError: one of them failed; worth another try unless the inputs were refused.
     """
-    executor = Executor(worker, {})
+    executor, execute = whole_execution(worker, run)
     for number, inputs in enumerate(requests):
         try:
             with executor.request("warmup"):
-                result = executor.execute(dict(inputs), PhaseTimes())
-                encode(executor.answer(collected(result)))
+                encode(executor.answer(execute(dict(inputs))))
         except (ServiceError, TypeError) as error:
             is_permanent = isinstance(error, (BadInput, TypeError))
             raise EndpointLoadError(

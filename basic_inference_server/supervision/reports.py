@@ -34,6 +34,7 @@ def describe_server(
     executed, errors, busy_ns = server.scoreboard.totals()
     slots = server.own_slots()
     busy = sum(slot.state is WorkerState.BUSY for slot in slots)
+    executing = sum(len(server.scoreboard.calls(slot.index)) for slot in slots)
     is_up = life.state in SERVING_STATES
     now_s = monotonic_s()
     return {
@@ -50,7 +51,7 @@ def describe_server(
         "state_for_s": round(now_s - life.since_s, 1),
         "restarts": server.restarts,
         "generation": server.current.number if server.current else None,
-        "queue": max(0, counters[IN_FLIGHT] - busy),
+        "queue": max(0, counters[IN_FLIGHT] - executing),
         "queue_size": server.section.QUEUE_SIZE,
         "requests": counters[ACCEPTED],
         "executed": executed,

@@ -108,6 +108,7 @@ def server_spec(
         warmup=section.WARMUP,
         batch_size=section.BATCH_SIZE,
         batch_wait_ms=section.BATCH_WAIT_MS,
+        threads=section.THREADS,
         control_path=options.control_path,
         load_timeout_s=section.LOAD_TIMEOUT,
         log_level=options.log_level,

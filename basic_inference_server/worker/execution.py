@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutine
 from itertools import count
 from typing import Any
 
@@ -57,8 +58,17 @@ def load_shared(worker_class: type[FlaskWorker], config: dict[str, Any]) -> Any:
         raise _load_failure(worker_class, error) from error
 
 
-def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> FlaskWorker:
+def load_worker(
+    worker_class: type[FlaskWorker],
+    context: WorkerContext,
+    run: Callable[[Any], Any] = lambda loaded: loaded,
+) -> FlaskWorker:
     """Construct the worker and let it load its model.
+
+    Args:
+        worker_class: the endpoint's class.
+        context: what the engine gives the worker.
+        run: runs a coroutine to its end, for a `_load_model` that is one.
 
     Raises:
         EndpointLoadError: what the constructor or `_load_model` raised; worth another try, except
@@ -69,7 +79,9 @@ def load_worker(worker_class: type[FlaskWorker], context: WorkerContext) -> Flas
         _check_constructed(worker)
         input_reader(worker)  # says now, and not under the first request, what is wrong with
         output_writer(worker)  # INPUT and OUTPUT
-        worker._load_model()  # noqa: SLF001 - the engine calls the author's hooks
+        loading = worker._load_model()  # noqa: SLF001 - the engine calls the author's hooks
+        if iscoroutine(loading):  # of an endpoint on an event loop
+            run(loading)
     except EndpointLoadError:
         raise
     except BaseException as error:
@@ -176,15 +188,27 @@ class Executor:
         try:
             predicted = self.worker._predict(prepared)  # noqa: SLF001 - authors' hooks
         except (TypeError, AttributeError) as error:
-            if prepared is not None or "NoneType" not in describe(error):
-                raise
-            # The usual slip is a `_pre_process` without `return`; say so.
+            self._explain_slip(error, prepared)
+            raise
+        times.predict_us = (monotonic_ns() - started_ns) // 1000
+        return predicted
+
+    def _explain_slip(self, error: Exception, prepared: Any) -> None:
+        """Say so when `_pre_process` is without `return`, the usual slip.
+
+        Raises:
+            EndpointError: it is.
+        """
+        if prepared is None and "NoneType" in describe(error):
             raise EndpointError(
                 f"{self.worker.signature} failed: {describe(error)}; "
                 f"{type(self.worker).__name__}._pre_process returned None"
             ) from error
-        times.predict_us = (monotonic_ns() - started_ns) // 1000
-        return predicted
+
+    def refusal(self, error: Exception) -> BadInput:
+        """Return what a client is told of an exception with which the inputs were refused."""
+        message = f"{self.worker.signature} refused the inputs: {_reason(error)}"
+        return BadInput(message[:MAX_REASON])
 
     def pre_process(self, inputs: dict[str, Any], times: PhaseTimes) -> Any:
         """Return what the endpoint makes of the inputs before it predicts.
@@ -200,8 +224,7 @@ class Executor:
         try:
             prepared = self.worker._pre_process(inputs)  # noqa: SLF001
         except (ValueError, TypeError, KeyError) as error:
-            message = f"{self.worker.signature} refused the inputs: {_reason(error)}"
-            raise BadInput(message[:MAX_REASON]) from error
+            raise self.refusal(error) from error
         times.pre_us = (monotonic_ns() - started_ns) // 1000
         return prepared
 

@@ -1,12 +1,12 @@
 """`FlaskWorker`: what an endpoint author subclasses.
 
 Knows no HTTP, no sockets and no processes. An instance serves one request at a time, so endpoint
-code needs no locks.
+code needs no locks, unless `THREADS` says otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from basic_inference_server.worker.current_request import current_request
 
 Notification = dict[str, Any]
 Call = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[Any]]
+AsyncCall = Callable[[Sequence[tuple[str, dict[str, Any]]]], Awaitable[list[Any]]]
 
 
 def _discard(notification: Notification) -> None:
@@ -28,6 +29,10 @@ def _no_calls(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
         CallError(signature, 503, "not_ready", "there is no gateway here")
         for signature, _ in requests
     ]
+
+
+async def _no_async_calls(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
+    return _no_calls(requests)
 
 
 @dataclass
@@ -42,6 +47,7 @@ class WorkerContext:
         notify: takes each notification.
         call: calls other endpoints; returns for each an answer or a `CallError`.
         shared: what `_load_shared` has returned.
+        acall: the same as `call`, for an endpoint on an event loop.
     """
 
     signature: str = "test"
@@ -51,6 +57,7 @@ class WorkerContext:
     notify: Callable[[Notification], None] = _discard
     call: Call = _no_calls
     shared: Any = None
+    acall: AsyncCall = _no_async_calls
 
 
 class FlaskWorker:
@@ -118,7 +125,7 @@ class FlaskWorker:
         """
         del config_data
 
-    def _load_model(self) -> None:
+    def _load_model(self) -> Awaitable[None] | None:
         """Load what `_predict` needs; runs once, before the worker takes requests.
 
         Raises:
@@ -180,12 +187,26 @@ class FlaskWorker:
         Raises:
             CallError: see `call`.
         """
-        outcomes = self.context.call(requests)
-        if not return_errors:
-            for outcome in outcomes:
-                if isinstance(outcome, CallError):
-                    raise outcome
-        return outcomes
+        return _answers(self.context.call(requests), return_errors=return_errors)
+
+    async def acall(self, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Do what `call` does; other requests of this worker go on meanwhile.
+
+        Raises:
+            CallError: see `call`.
+        """
+        answer: dict[str, Any] = (await self.acall_many([(signature, inputs)]))[0]
+        return answer
+
+    async def acall_many(
+        self, requests: Sequence[tuple[str, dict[str, Any]]], *, return_errors: bool = False
+    ) -> list[Any]:
+        """Do what `call_many` does; other requests of this worker go on meanwhile.
+
+        Raises:
+            CallError: see `call`.
+        """
+        return _answers(await self.context.acall(requests), return_errors=return_errors)
 
     def P(self, text: Any, color: str | None = None, **_ignored: Any) -> None:
         """Write one message to the log, with the worker's prefix."""
@@ -210,3 +231,11 @@ class FlaskWorker:
             notification["call_id"] = self.call_id
             notification["request_id"] = self.request_id
         self.context.notify(notification)
+
+
+def _answers(outcomes: list[Any], *, return_errors: bool) -> list[Any]:
+    if not return_errors:
+        for outcome in outcomes:
+            if isinstance(outcome, CallError):
+                raise outcome
+    return outcomes

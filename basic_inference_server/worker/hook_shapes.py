@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from basic_inference_server.worker.async_hooks import async_problem
 from basic_inference_server.worker.flask_worker import FlaskWorker
 
 # How each hook is written; called with as many arguments beside `self`.
@@ -51,8 +52,9 @@ def _problem(worker_class: type[FlaskWorker], hook: str) -> str:
         given += 1  # self
     if not callable(method):
         return f"{where} has to be a method, not {type(method).__name__}: {written}"
-    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
-        return f"{where} is async, and a worker runs one request at a time: {written}"
+    problem = async_problem(worker_class, hook, WRITTEN[hook])
+    if problem:
+        return problem
     if not _takes(method, given=given):
         shown = f"{where}{inspect.signature(method, follow_wrapped=False)}"
         return f"{shown} does not take what the engine gives it: {written}"
@@ -64,7 +66,7 @@ def _shared_problem(worker_class: type[FlaskWorker]) -> str:
     if isinstance(method, (classmethod, staticmethod)) and _takes(
         getattr(worker_class, SHARED), given=1
     ):
-        return ""
+        return async_problem(worker_class, SHARED, f"{SHARED}(cls, config_data)")
     return (
         f"{worker_class.__name__}.{SHARED} has to be a class method, it runs before there is a "
         f"worker: write @classmethod above def {SHARED}(cls, config_data)"

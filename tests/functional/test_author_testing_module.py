@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -42,6 +44,33 @@ class PlainWorker(FlaskWorker):
 
     def _predict(self, prep_inputs: Any) -> Any:
         return [1, 2]
+
+
+class AwaitingWorker(FlaskWorker):
+    """Lives on an event loop."""
+
+    async def _load_model(self) -> None:
+        self.loop = asyncio.get_running_loop()
+
+    async def _predict(self, prep_inputs: Any) -> Any:
+        await asyncio.sleep(0)
+        if "REFUSE" in prep_inputs:
+            raise LookupError("nothing there")
+        return {"same_loop": self.loop is asyncio.get_running_loop(), "id": self.request_id}
+
+
+class AwaitedItemsWorker(FlaskWorker):
+    """Streams on an event loop."""
+
+    closed = False
+
+    async def _predict(self, prep_inputs: Any) -> AsyncIterator[Any]:
+        try:
+            for number in range(3):
+                await asyncio.sleep(0)
+                yield number
+        finally:
+            self.closed = True
 
 
 class BrokenWorker(FlaskWorker):
@@ -166,3 +195,28 @@ def test_second_start_in_a_folder_leaves_the_first_ones_announcement(tmp_path: P
         assert 4 == second.process.wait(5)
         second.kill()
         assert (tmp_path / "_cache" / "run" / "gateway.json").exists()
+
+
+def test_coroutines_are_run() -> None:
+    """All on one loop, and what one raises comes unchanged."""
+    harness = WorkerHarness(AwaitingWorker)
+    for number in range(2):
+        expected = {"same_loop": True, "id": f"n{number}"}
+        assert expected == harness.run({}, f"n{number}")
+    with pytest.raises(LookupError, match="nothing there"):
+        harness.run({"REFUSE": 1})
+    assert {"same_loop": True, "id": "test-request"} == run_worker(AwaitingWorker, {})
+    with pytest.raises(EndpointLoadError, match=r"BATCH_SIZE is 2, but AwaitingWorker\._predict"):
+        harness.run_batch([{}, {}])
+
+
+def test_items_of_a_coroutine_come_one_by_one() -> None:
+    """Closing the iterator closes the async generator."""
+    assert {"data": [0, 1, 2]} == run_worker(AwaitedItemsWorker, {})
+    harness = WorkerHarness(AwaitedItemsWorker)
+    assert [0, 1, 2] == list(harness.stream({}))
+    harness = WorkerHarness(AwaitedItemsWorker)
+    items = harness.stream({})
+    assert (0, False) == (next(items), cast("AwaitedItemsWorker", harness.worker).closed)
+    cast("Generator[Any, None, None]", items).close()
+    assert cast("AwaitedItemsWorker", harness.worker).closed

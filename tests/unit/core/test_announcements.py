@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -206,3 +207,23 @@ def test_announcer_needs_no_socket_object() -> None:
     os.close(fd)
     ours.close()
     childs.close()
+
+
+def test_several_threads_announce_each_message_once(line: Line) -> None:
+    """Whole and in the order in which each of them announced."""
+
+    def announce(thread: int) -> None:
+        for number in range(50):
+            line.announcer.announce("one", thread=thread, number=number)
+
+    threads = [threading.Thread(target=announce, args=(number,)) for number in range(4)]
+    received: list[Message] = []
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        received += line.received()
+    while not line.announcer.flush():
+        received += line.received()
+    received += line.received()
+    for number in range(4):
+        assert list(range(50)) == [one["number"] for one in received if one["thread"] == number]

@@ -195,3 +195,16 @@ def test_faulty_log_call_of_a_library_never_raises(
     route_library_logging(EventLog(said.append))  # without the test runner's own handler
     library_log.warning("unknown type ", 5)
     assert "unknown type " in said[0]["message"]
+
+
+def test_writers_have_lines_of_their_own() -> None:
+    """Halves of lines of several requests at a time do not mix; nobody's are not lost."""
+    said: list[Event] = []
+    writer = [0]
+    recorder = OutputRecorder(EventLog(said.append), "stdout", lambda: writer[0])
+    for writer[0], text in ((1, "one "), (2, "two "), (0, "nobody"), (1, "is one\n"), (2, "is")):
+        recorder.write(text)
+    assert ["one is one"] == [event["message"] for event in said]
+    recorder.end_line()
+    assert ["one is one", "two is", "nobody"] == [event["message"] for event in said]
+    assert not recorder.has_partial_line

@@ -293,3 +293,21 @@ def test_application_version_is_read(tmp_path: Path, source: str | None, expecte
     if source is not None:
         (tmp_path / "app_ver.py").write_text(source)
     assert expected == application_version(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("threads", "batch_size", "is_fine"), [(8, 2, False), (8, 1, True), (1, 8, True)]
+)
+def test_threads_and_batches_exclude_each_other(
+    threads: int, batch_size: int, is_fine: bool
+) -> None:
+    """Said before anything is started."""
+    section = {"THREADS": threads, "BATCH_SIZE": batch_size}
+    configuration = {"CONFIG_ENDPOINTS": {"demo": section}}
+    if is_fine:
+        assert threads == validate(configuration).CONFIG_ENDPOINTS["demo"].THREADS
+    else:
+        assert [
+            "CONFIG_ENDPOINTS.demo: THREADS is 8 and BATCH_SIZE is 2; a worker executes requests "
+            "side by side or in batches, so set one of them to 1"
+        ] == problems_of(configuration)

@@ -26,6 +26,10 @@ async def later(self: Any, prep_inputs: Any) -> Any:
     return prep_inputs
 
 
+async def items(self: Any, prep_inputs: Any) -> Any:
+    yield prep_inputs
+
+
 def with_more(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(self: Any, inputs: Any) -> Any:
@@ -49,6 +53,10 @@ def worker_class(**members: Any) -> type[FlaskWorker]:
         pytest.param({"_predict": functools.partialmethod(lambda self, a, x: x, 1)}, id="partial"),
         pytest.param({"_predict": with_more(lambda self, x, extra: x)}, id="decorated"),
         pytest.param({"_load_model": nothing}, id="load"),
+        pytest.param(
+            {"_predict": later, "_pre_process": later, "_post_process": items}, id="async"
+        ),
+        pytest.param({"_predict": items}, id="async stream"),
         pytest.param({"_load_shared": classmethod(lambda cls, config: config)}, id="shared"),
         pytest.param({"_load_shared": staticmethod(lambda config: config)}, id="static shared"),
         pytest.param({"__init__": lambda self, **kwargs: None}, id="kwargs"),
@@ -94,9 +102,24 @@ def test_hooks_that_can_be_called_are_fine(members: dict[str, Any]) -> None:
             "write def _predict_batch(self, prepared)", id="no method",
         ),
         pytest.param(
-            {"_predict": later},
-            "SomeWorker._predict is async, and a worker runs one request at a time: "
-            "write def _predict(self, prep_inputs)", id="async",
+            {"_predict_batch": later},
+            "SomeWorker._predict_batch is async, and nobody would await it: "
+            "write def _predict_batch(self, prepared)", id="async batch",
+        ),
+        pytest.param(
+            {"_post_process": later},
+            "SomeWorker._post_process is async and _predict is not: "
+            "write def _post_process(self, pred), or async def _predict", id="async answer",
+        ),
+        pytest.param(
+            {"_predict": later, "_pre_process": items},
+            "SomeWorker._pre_process is async and yields, but it has to return one value: "
+            "take the yield out", id="async inputs that are yielded",
+        ),
+        pytest.param(
+            {"_predict": later, "_load_shared": classmethod(later)},
+            "SomeWorker._load_shared is async, and nobody would await it: "
+            "write def _load_shared(cls, config_data)", id="async shared",
         ),
         pytest.param(
             {"_load_shared": lambda self, config_data: 1},
