@@ -23,6 +23,13 @@ from basic_inference_server.supervision.sockets import (
 
 
 @pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for the sockets' names, wherever the tests run."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def long_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder whose path is too long for a Unix socket."""
     folder = tmp_path / ("long" * 25)
@@ -54,11 +61,11 @@ def test_socket_name_is_readable() -> None:
     assert "003-dummy_model_demo1-bis.sock" == socket_name(3, "dummy_model_demo1-bis")
 
 
-def test_folder_is_private_and_in_the_application_folder(tmp_path: Path) -> None:
+def test_folder_is_private_and_in_the_application_folder(short_folder: Path) -> None:
     """Only the owner may connect, even when the folder was open before."""
-    (tmp_path / "run").mkdir(mode=0o777)
-    folder = runtime_folder(tmp_path)
-    assert tmp_path / "run" == folder
+    (short_folder / "run").mkdir(mode=0o777)
+    folder = runtime_folder(short_folder)
+    assert short_folder / "run" == folder
     assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
 
 
@@ -88,16 +95,18 @@ def test_long_path_is_measured_in_bytes() -> None:
     assert len(os.fsencode(folder)) + LONGEST_SOCKET_NAME <= MAX_UNIX_PATH
 
 
-def test_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_link_in_place_of_the_folder_is_refused(short_folder: Path) -> None:
     """Somebody who put a link there beforehand gets no sockets."""
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    (short_folder / "elsewhere").mkdir()
+    (short_folder / "run").symlink_to(short_folder / "elsewhere")
     with pytest.raises(StartError, match="belongs to somebody else"):
-        runtime_folder(tmp_path)
+        runtime_folder(short_folder)
 
 
-def test_file_in_place_of_the_folder_is_a_start_error(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_a_start_error(short_folder: Path) -> None:
     """The one line that the operator sees names the path."""
-    (tmp_path / "run").write_text("")
-    with pytest.raises(StartError, match=f"cannot make the folder {tmp_path / 'run'}: File exists"):
-        runtime_folder(tmp_path)
+    (short_folder / "run").write_text("")
+    with pytest.raises(
+        StartError, match=f"cannot make the folder {short_folder / 'run'}: File exists"
+    ):
+        runtime_folder(short_folder)
