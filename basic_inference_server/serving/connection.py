@@ -76,12 +76,18 @@ class FrameConnection:
         Raises:
             OSError: the gateway has gone or does not read.
         """
-        if len(body) <= READ_CHUNK:
-            left = self.send_now(head + body)
-        else:
+        if len(body) > READ_CHUNK:
             left = self.send_now(head) or memoryview(body)
-        if left:
-            self.send_patiently(left, FRAME_TIMEOUT_S)
+        else:
+            data = head + body
+            try:
+                sent = self._connection.send(data, _SEND_FLAGS)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(data):
+                return
+            left = memoryview(data)[sent:]
+        self.send_patiently(left, FRAME_TIMEOUT_S)
 
     def send_now(self, data: bytes) -> memoryview:
         """Write what can be written without waiting; return what is left.

@@ -41,6 +41,7 @@ class Responder:
 
         self._executor = self.make_executor(endpoint, metadata, end_output_lines)
         self._replies = Replies(self._executor, spec.app_version, events)
+        self._signature = endpoint.signature
         self._timeout_ns = int(spec.timeout_s * NS_PER_S)
         self._streams = StreamSender(self._executor, self._replies, slot, self._timeout_ns)
         self._slot = slot
@@ -93,14 +94,16 @@ class Responder:
 
     def _answer(self, connection: FrameConnection, progress: Progress) -> tuple[Reply | None, bool]:
         """Execute the request; return the reply that is still to be sent, and whether it failed."""
-        frame = progress.frame
-        with self._executor.request(frame.request_id, frame.deadline_ns, frame.depth):
+        frame, executor = progress.frame, self._executor
+        with executor.request(frame.request_id, frame.deadline_ns, frame.depth):
             try:
-                inputs = read_inputs(frame, self._executor.worker.signature)
-                result = self._executor.execute(inputs, progress.times)
-                if isinstance(result, ItemStream) and frame.accepts != Accepts.WHOLE:
-                    return None, self._streams.send(connection, progress, result)
-                reply = self._replies.success(progress, collected(result))
+                inputs = read_inputs(frame, self._signature)
+                result = executor.execute(inputs, progress.times)
+                if isinstance(result, ItemStream):
+                    if frame.accepts != Accepts.WHOLE:
+                        return None, self._streams.send(connection, progress, result)
+                    result = collected(result)
+                reply = self._replies.success(progress, result)
             except ServiceError as error:
                 reply = self._replies.failure(progress, error)
             except OSError as error:  # of the connection: the caller has left in mid-stream

@@ -29,6 +29,7 @@ REPLY_HEADER_BYTES: Final = _REPLY.size
 CHUNK_HEADER_BYTES: Final = _CHUNK.size
 MAX_MICROSECONDS: Final = 2**32 - 1
 MAX_FIELDS_BYTES: Final = 2**16 - 1
+NOT_A_REQUEST: Final = "not a request frame of this version"
 _FAILED: Final = 1
 _STREAM: Final = 2
 
@@ -89,7 +90,7 @@ def request_length(data: bytes | bytearray) -> int:
         unpack_request_header(data)
     )
     if magic != REQUEST_MAGIC or version != VERSION:
-        raise FrameError("not a request frame of this version")
+        raise FrameError(NOT_A_REQUEST)
     return int(REQUEST_HEADER_BYTES + id_length + type_length + fields_length + body_length)
 
 
@@ -99,28 +100,26 @@ def decode_request(data: bytes | bytearray) -> RequestFrame:
     Raises:
         FrameError: `data` is not exactly one request frame.
     """
-    if request_length(data) != len(data) or not data:
+    if len(data) < REQUEST_HEADER_BYTES:
         raise FrameError("not one complete request frame")
-    (_, _, depth, accepts, id_length, type_length, fields_length, _, deadline_ns, sent_ns) = (
-        unpack_request_header(data)
-    )
+    (magic, version, depth, accepts, id_length, type_length, fields_length, body_length,
+     deadline_ns, sent_ns) = unpack_request_header(data)  # fmt: skip
+    if magic != REQUEST_MAGIC or version != VERSION:
+        raise FrameError(NOT_A_REQUEST)
     type_at = REQUEST_HEADER_BYTES + id_length
     fields_at = type_at + type_length
     body_at = fields_at + fields_length
+    if body_at + body_length != len(data):
+        raise FrameError("not one complete request frame")
     try:
         request_id = data[REQUEST_HEADER_BYTES:type_at].decode("ascii")
     except UnicodeDecodeError as error:
         raise FrameError("the request id is not ASCII") from error
     return RequestFrame(
-        request_id=request_id,
-        content_type=data[type_at:fields_at].decode("latin-1"),
-        body=memoryview(data)[body_at:],
-        deadline_ns=deadline_ns,
-        sent_ns=sent_ns,
-        depth=depth,
-        accepts=accepts,
-        fields=bytes(data[fields_at:body_at]),
-    )
+        request_id, data[type_at:fields_at].decode("latin-1"), memoryview(data)[body_at:],
+        deadline_ns, sent_ns, depth, accepts,
+        bytes(data[fields_at:body_at]) if fields_length else b"",
+    )  # fmt: skip
 
 
 class ReplyHeader(NamedTuple):

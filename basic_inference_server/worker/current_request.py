@@ -46,8 +46,9 @@ class Executing:
         self._before_end = before_end
 
     def __enter__(self) -> CurrentRequest:
-        self._token = _current.set(self._request)
-        return self._request
+        request = self._request
+        self._token = _current.set(request)
+        return request
 
     def __exit__(self, *_: object) -> None:
         self._before_end()

@@ -149,7 +149,8 @@ class Executor:
 
     def request(self, request_id: str, deadline_ns: int = 0, depth: int = 0) -> Executing:
         """Have what the hooks log, record and call in a `with` block belong to a new request."""
-        return self.resumed(self.begin(request_id, deadline_ns, depth))
+        request = CurrentRequest(request_id, next(self._calls), deadline_ns, depth)
+        return Executing(request, self._before_end)
 
     def begin(self, request_id: str, deadline_ns: int = 0, depth: int = 0) -> CurrentRequest:
         """Count a new request and return it."""
