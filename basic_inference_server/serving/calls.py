@@ -75,22 +75,17 @@ class EndpointCaller:
         deadline_ns -= min(RESERVE_NS, max(0, deadline_ns - now_ns) // 10)
         return deadline_ns, current.depth + 1, current.request_id or current.calls_as or "load"
 
-    @staticmethod
-    def _collect(waiting: dict[int, OutgoingCall], outcomes: list[Any]) -> None:
+    def _collect(self, waiting: dict[int, OutgoingCall], outcomes: list[Any]) -> None:
         poller = select.poll()
         for fd in waiting:
             poller.register(fd, select.POLLIN)
         while waiting:
             left_ns = min(call.deadline_ns for call in waiting.values()) - monotonic_ns()
+            left_ns = min(left_ns, KEEP_ROUTE_NS)
             ready = poller.poll(left_ns * MS_PER_NS) if left_ns > 0 else []
             done = {fd: waiting[fd].receive() for fd, _ in ready}
             if not ready:  # whose time is over does not take the others along
-                now_ns = monotonic_ns()
-                done = {
-                    fd: call.error(504, DeadlineExceeded.code, "no answer yet")
-                    for fd, call in waiting.items()
-                    if call.deadline_ns <= now_ns
-                }
+                done = {fd: self._reason_to_give_up(call) for fd, call in waiting.items()}
             for fd, outcome in done.items():
                 if outcome is not None:
                     call = waiting.pop(fd)
@@ -98,11 +93,34 @@ class EndpointCaller:
                     poller.unregister(fd)
                     call.sock.close()
 
+    def _reason_to_give_up(self, call: OutgoingCall) -> CallError | None:
+        """Return why nothing more is to be expected of a call: its time, or nobody is left."""
+        if call.deadline_ns <= monotonic_ns():
+            return call.error(504, DeadlineExceeded.code, "no answer yet")
+        try:
+            route = self._newest_route(call.signature)
+        except CallError as error:
+            return error
+        if route.has_processes or route.state in WAITING_STATES:
+            return None
+        return call.error(503, "not_ready", f"it is {route.state.value}")
+
     def _route(self, signature: str) -> Route:
-        """Return how to reach an endpoint, as the supervisor said not long ago.
+        """Return how to reach an endpoint that serves, or soon will.
 
         Raises:
             CallError: there is none, it does not serve, or calling it would close a circle.
+        """
+        route = self._newest_route(signature)
+        if route.state not in SERVING_STATES | WAITING_STATES:
+            raise CallError(signature, 503, "not_ready", f"it is {route.state.value}")
+        return route
+
+    def _newest_route(self, signature: str) -> Route:
+        """Return how to reach an endpoint, as the supervisor said not long ago.
+
+        Raises:
+            CallError: there is none, or calling it would close a circle.
         """
         known = self._routes.get(signature)
         now_ns = monotonic_ns()
@@ -113,10 +131,7 @@ class EndpointCaller:
                 if known is None:  # the supervisor is stuck: go on with what was true
                     raise CallError(signature, 503, "not_ready", str(error)) from error
             self._routes[signature] = known
-        route = known[0]
-        if route.state not in SERVING_STATES | WAITING_STATES:
-            raise CallError(signature, 503, "not_ready", f"it is {route.state.value}")
-        return route
+        return known[0]
 
     def _knows(self, signature: str) -> bool:
         """Say whether the supervisor has said not long ago how to reach an endpoint."""
@@ -138,6 +153,7 @@ class OutgoingCall:
 
     def __init__(self, route: Route, place: int) -> None:
         self.place = place
+        self.signature = route.signature
         self._route = route
         self._received = bytearray()
         self.deadline_ns = 0
