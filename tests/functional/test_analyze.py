@@ -25,7 +25,7 @@ ASKED = ("langid", "keywords", "entity_fishing", "sentiment", "summarization")
 PARTS = ["keywords", "entities", "sentiment", "summary"]
 ENGLISH = "Siemens builds an excellent solar plant in Romania. Solar panels are cheap and reliable."
 ROMANIAN = "Guvernul României a aprobat bugetul pentru spitalele publice din județe."
-PART_TIMEOUT_S = 1
+PART_TIMEOUT_S = 2
 # VADER's time grows with the square of such a text's length: minutes, with the limit raised.
 ENDLESS = "The panels are good but bad. " * 1_500
 
