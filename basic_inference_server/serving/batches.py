@@ -18,7 +18,7 @@ from basic_inference_server.core.clock import monotonic_ns
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import Slot
-from basic_inference_server.serving.connection import FrameConnection
+from basic_inference_server.serving.connection import FrameConnection, accept
 from basic_inference_server.serving.inputs import read_inputs
 from basic_inference_server.serving.replies import Progress
 from basic_inference_server.serving.responder import Responder
@@ -47,7 +47,7 @@ class Gatherer:
         gathered = 1
         while gathered < self._size:
             try:
-                accepted, _ = self._listener.accept()
+                accepted = accept(self._listener)
             except BlockingIOError:
                 left_ns = until_ns - monotonic_ns() if until_ns else 0
                 if left_ns <= 0:

@@ -16,7 +16,21 @@ from basic_inference_server.wire.frames import (
 READ_CHUNK = 65536
 FRAME_TIMEOUT_S = 10
 _TIMEVAL = struct.pack("ll", FRAME_TIMEOUT_S, 0)
+_UNIX, _STREAM = int(socket.AF_UNIX), int(socket.SOCK_STREAM)
 _SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def accept(listener: socket.socket) -> socket.socket:
+    """Return the next connection of a listening Unix socket.
+
+    As `listener.accept`, which asks for family and type, as enums, each time: 1.3 of its 4.6 us.
+
+    Raises:
+        BlockingIOError: there is none.
+        OSError: see accept(2).
+    """
+    fd, _ = listener._accept()  # type: ignore[attr-defined] # noqa: SLF001 - as `socket.accept`
+    return socket.socket(_UNIX, _STREAM, 0, fd)
 
 
 class FrameConnection:

@@ -38,7 +38,7 @@ from basic_inference_server.core.shared_slot import SharedSlot
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.calls import EndpointCaller
-from basic_inference_server.serving.connection import FrameConnection
+from basic_inference_server.serving.connection import FrameConnection, accept
 from basic_inference_server.serving.overdue import OverdueWatch
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
@@ -230,7 +230,7 @@ class PullWorker(Worker):
         is_woken = False
         while self.alive or is_woken:
             try:
-                accepted, _ = listener.accept()
+                accepted = accept(listener)
             except BlockingIOError:
                 self.notifications.send()
                 # What has woken this worker wakes no other, so it has to be looked after even when

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from basic_inference_server.core.scoreboard import Slot
-from basic_inference_server.serving.connection import FrameConnection
+from basic_inference_server.serving.connection import FrameConnection, accept
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.worker.execution import describe
 
@@ -125,7 +125,7 @@ class ThreadedServer:
 
     def _accept(self) -> socket.socket | None:
         try:
-            accepted, _ = self._listener.accept()
+            accepted = accept(self._listener)
         except BlockingIOError:
             return None
         except OSError as error:
