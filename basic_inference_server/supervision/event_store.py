@@ -49,9 +49,13 @@ class EventStore:
             # The files beside it (write-ahead log, index) get the database's own mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             database = sqlite3.connect(self._path, timeout=5)
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            database.executescript(_SCHEMA)
+            try:
+                database.execute("PRAGMA journal_mode=WAL")
+                database.execute("PRAGMA synchronous=NORMAL")
+                database.executescript(_SCHEMA)
+            except sqlite3.Error:  # the file is no database
+                database.close()
+                raise
             self._database = database
         return self._database
 

@@ -36,8 +36,7 @@ class Stores:
 
     def kill(self, store: EventStore) -> None:
         """End a store as SIGKILL does: what was written is there, nothing is said."""
-        if store._database is not None:
-            store._thread.submit(store._database.close)
+        store._thread.submit(store._close)
         store._thread.shutdown(wait=True)
         self.opened.remove(store)
 
