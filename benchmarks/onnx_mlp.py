@@ -12,7 +12,6 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import machine
 import program
@@ -71,29 +70,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=4, help="length of one load run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=_counts, default=list(CONNECTIONS))
-    parser.add_argument("--quick", action="store_true", help="one round of 1 s each")
-    parser.add_argument(
-        "--only", type=_names, default=list(SYSTEMS), help="of " + ",".join(SYSTEMS)
-    )
-    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    program.add_common_options(parser, SYSTEMS)
     tables.add_markdown_option(parser, "onnx_mlp")
-    options = parser.parse_args()
-    if options.quick:
-        options.seconds, options.rounds = 1, 1
-    if options.markdown is not None and options.only != list(SYSTEMS):
-        parser.error("--markdown writes the whole block; leave out --only")
-    return options
+    return program.parsed(parser, SYSTEMS)
 
 
 def _counts(text: str) -> list[int]:
     return sorted({int(word) for word in text.split(",")})
-
-
-def _names(text: str) -> list[str]:
-    unknown = set(text.split(",")) - set(SYSTEMS)
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no such system: {', '.join(sorted(unknown))}")
-    return [name for name in SYSTEMS if name in text.split(",")]
 
 
 def _run(options: argparse.Namespace) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -42,6 +43,31 @@ def write_json(path: Path | None, targets: Sequence[Target], samples: dict[str, 
         return
     record = {"machine": machine.describe(), **samples, "targets": as_records(targets)}
     path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def add_common_options(parser: argparse.ArgumentParser, systems: Iterable[str]) -> None:
+    """What every program that compares systems takes: `--quick`, `--only`, `--json`."""
+    names = list(systems)
+
+    def chosen(text: str) -> list[str]:
+        unknown = set(text.split(",")) - set(names)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"no such system: {', '.join(sorted(unknown))}")
+        return [name for name in names if name in text.split(",")]
+
+    parser.add_argument("--quick", action="store_true", help="one round of 1 s each")
+    parser.add_argument("--only", type=chosen, default=names, help="of " + ",".join(names))
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+
+
+def parsed(parser: argparse.ArgumentParser, systems: Iterable[str]) -> argparse.Namespace:
+    """Return the options; the tables of some systems only do not go on a page."""
+    options = parser.parse_args()
+    if options.quick:
+        options.seconds, options.rounds = 1, 1
+    if options.markdown is not None and options.only != list(systems):
+        parser.error("--markdown writes the whole block; leave out --only")
+    return options
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -59,25 +59,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=5, help="length of one run")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one round of 1 s each")
-    parser.add_argument(
-        "--only", type=_names, default=list(SYSTEMS), help="of " + ",".join(SYSTEMS)
-    )
-    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    program.add_common_options(parser, SYSTEMS)
     tables.add_markdown_option(parser, "streaming")
-    options = parser.parse_args()
-    if options.quick:
-        options.seconds, options.rounds = 1, 1
-    if options.markdown is not None and options.only != list(SYSTEMS):
-        parser.error("--markdown writes the whole block; leave out --only")
-    return options
-
-
-def _names(text: str) -> list[str]:
-    unknown = set(text.split(",")) - set(SYSTEMS)
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no such system: {', '.join(sorted(unknown))}")
-    return [name for name in SYSTEMS if name in text.split(",")]
+    return program.parsed(parser, SYSTEMS)
 
 
 def _run(options: argparse.Namespace) -> bool:

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from basic_inference_server.wire.frames import Accepts
 
+MAX_KNOWN_BYTES = 256
 _ANYTHING = {b"*/*", b"application/*", b"application/x-ndjson"}
 
 
-@lru_cache(256)
 def accepts(header: bytes | None) -> Accepts:
     """Return how the items shall be sent: lines, events, or all in one answer.
 
@@ -17,6 +17,11 @@ def accepts(header: bytes | None) -> Accepts:
     """
     if header is None:
         return Accepts.NDJSON
+    # A client sends the same one again and again; only those of sane length are kept.
+    return _known(header) if len(header) <= MAX_KNOWN_BYTES else _negotiated(header)
+
+
+def _negotiated(header: bytes) -> Accepts:
     types = set()
     for media_range in header.lower().split(b","):
         media_type, *parameters = [part.strip() for part in media_range.split(b";")]
@@ -27,3 +32,6 @@ def accepts(header: bytes | None) -> Accepts:
     if b"application/json" in types and not types & _ANYTHING:
         return Accepts.WHOLE
     return Accepts.NDJSON
+
+
+_known = lru_cache(256)(_negotiated)

@@ -78,10 +78,7 @@ class AsyncConnection(FrameConnection):
         Raises:
             OSError: the gateway has gone or does not read.
         """
-        if len(body) <= READ_CHUNK:
-            left = self.send_now(head + body)
-        else:
-            left = self.send_now(head) or memoryview(body)
+        left = self.send_at_once(head, body)
         if left:
             await self.send_rest(left, FRAME_TIMEOUT_S)
 

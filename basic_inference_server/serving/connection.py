@@ -16,6 +16,7 @@ from basic_inference_server.wire.frames import (
 READ_CHUNK = 65536
 FRAME_TIMEOUT_S = 10
 _TIMEVAL = struct.pack("ll", FRAME_TIMEOUT_S, 0)
+_NOTHING = memoryview(b"")
 _UNIX, _STREAM = int(socket.AF_UNIX), int(socket.SOCK_STREAM)
 _SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
@@ -90,18 +91,19 @@ class FrameConnection:
         Raises:
             OSError: the gateway has gone or does not read.
         """
-        if len(body) > READ_CHUNK:
-            left = self.send_now(head) or memoryview(body)
-        else:
-            data = head + body
-            try:
-                sent = self._connection.send(data, _SEND_FLAGS)
-            except BlockingIOError:
-                sent = 0
-            if sent == len(data):
-                return
-            left = memoryview(data)[sent:]
-        self.send_patiently(left, FRAME_TIMEOUT_S)
+        left = self.send_at_once(head, body)
+        if left:
+            self.send_patiently(left, FRAME_TIMEOUT_S)
+
+    def send_at_once(self, head: bytes, body: bytes | memoryview) -> memoryview:
+        """Write what of a reply can be written without waiting; return what is left.
+
+        Raises:
+            OSError: the gateway has gone.
+        """
+        if len(body) <= READ_CHUNK:
+            return self.send_now(head + body)
+        return self.send_now(head) or memoryview(body)
 
     def send_now(self, data: bytes) -> memoryview:
         """Write what can be written without waiting; return what is left.
@@ -113,7 +115,7 @@ class FrameConnection:
             sent = self._connection.send(data, _SEND_FLAGS)
         except BlockingIOError:
             sent = 0
-        return memoryview(data)[sent:]
+        return _NOTHING if sent == len(data) else memoryview(data)[sent:]
 
     def send_patiently(self, data: memoryview, timeout_s: float) -> None:
         """Write all of it, waiting for the gateway to read.

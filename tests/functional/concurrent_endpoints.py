@@ -7,7 +7,6 @@ from typing import Any
 THREADED = """
 import os
 import threading
-import time
 from pathlib import Path
 
 from basic_inference_server import FlaskWorker
@@ -16,6 +15,7 @@ from basic_inference_server import FlaskWorker
 class ThreadedWorker(FlaskWorker):
     def _load_model(self):
         self.meeting = threading.Barrier(8)
+        self.never = threading.Event()
 
     def _predict(self, inputs):
         return getattr(self, inputs["DO"])(inputs)
@@ -29,13 +29,13 @@ class ThreadedWorker(FlaskWorker):
         return {"x": inputs["X"]}
 
     def echo(self, inputs):
-        time.sleep(inputs.get("MS", 0) / 1000)
+        self.never.wait(inputs.get("MS", 0) / 1000)
         return {"x": inputs["X"], "id": self.request_id, "pid": os.getpid()}
 
     def hold(self, inputs):
         self.say(inputs["X"])
         while not Path(inputs["UNTIL"]).exists():
-            time.sleep(0.005)
+            self.never.wait(0.005)
         return self.echo(inputs)
 
     def die(self, inputs):
@@ -44,7 +44,7 @@ class ThreadedWorker(FlaskWorker):
 
     def hang(self, inputs):
         self.say(inputs["X"])
-        time.sleep(60)
+        self.never.wait()
 
     def tell(self, inputs):
         print(f"first {inputs['X']}", end="")
