@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,14 +20,12 @@ if str(ROOT) not in sys.path:  # a script's own folder is on the path, the check
     sys.path.insert(0, str(ROOT))
 
 from basic_inference_server.core import errors  # noqa: E402 - after the path is set
-from basic_inference_server.core.config_file import read_config_file  # noqa: E402
 from basic_inference_server.core.errors import ServiceError  # noqa: E402
 from basic_inference_server.core.settings import (  # noqa: E402
     ENVIRONMENT_PREFIX,
     SECRET_WORDS,
     EndpointSettings,
     GatewaySettings,
-    validate,
 )
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -192,18 +189,6 @@ def error_classes() -> list[type[ServiceError]]:
     return sorted(found, key=lambda error: error.status)
 
 
-def available_lines() -> list[str]:
-    """Return `available` as the bundled configuration gives it, wrapped."""
-    sections = validate(read_config_file(ROOT / "config_gateway.txt")).CONFIG_ENDPOINTS
-    names = [
-        signature
-        for signature, section in sections.items()
-        if not section.DISABLED and not section.is_support_process
-    ]
-    text = f'"available": {json.dumps(names)}}}'
-    return textwrap.wrap(text, 100, initial_indent=" ", subsequent_indent="  ")
-
-
 def errors_page() -> str:
     """Return docs/reference/errors.md."""
     rows = [
@@ -222,7 +207,7 @@ def errors_page() -> str:
         '{"ERROR": "There is no endpoint \'nope\'.", "code": "unknown_signature", '
         '"request_id": "e05f72da9c2e-21",',
         ' "retryable": false, "executed": "no", "time": "2026-11-21 05:34:14", "ver": "0.1.0",',
-        *available_lines(),
+        ' "available": ["dummy_model_demo1", "dummy_model_demo2", "sentiment"]}',
         "```",
         "",
         "| field | meaning |",

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from basic_inference_server.testing import RunningGateway, running_gateway, start_gateway
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.projects import write_project
 
 
@@ -29,7 +29,7 @@ def shared_gateway(
     with running_gateway(folder, arguments, environment) as gateway:
         yield gateway
     assert 0 == gateway.process.returncode, gateway.output
-    eventually(lambda: not processes_in(folder), timeout_s=5, what=f"nothing runs in {folder}")
+    eventually(lambda: not processes_in(folder), what=f"nothing runs in {folder}")
 
 
 def processes_in(folder: Path) -> list[str]:
@@ -71,11 +71,11 @@ class Gate:
 def run_to_end(
     folder: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> tuple[int, list[str]]:
-    """Start a gateway that has to end by itself within 3 s; return its exit code and its lines."""
+    """Start a gateway that has to end by itself; return its exit code and its lines."""
     before = set(processes_in(folder))
     gateway = start_gateway(folder, arguments, environment)
     try:
-        code = gateway.process.wait(3)
+        code = gateway.process.wait(PATIENCE_S)
     finally:
         gateway.kill()
     assert set(processes_in(folder)) <= before

@@ -15,7 +15,7 @@ from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import GATED, GATED_LOAD
 from tests.functional.gateways import Gate
 from tests.functional.raw_client import RawClient, head
-from tests.support.eventually import eventually
+from tests.support.eventually import AT_ONCE_S, eventually
 
 Launch = Callable[..., RunningGateway]
 
@@ -90,13 +90,11 @@ def test_calls_for_one_server_at_once_end_in_one_state(launch: Launch, tmp_path:
     Gate(tmp_path)
     gateway = launch({"gated": {"NR_WORKERS": 2}}, {"gated": GATED})
     paths = ["/restart_server", "/kill_server", "/start_server", "/restart_server"] * 4
-    started_s = monotonic()
     with ThreadPoolExecutor(len(paths)) as pool:
         answers = list(
             pool.map(lambda path: gateway.post(path, {"SIGNATURE": "gated"}).status_code, paths)
         )
     assert {200, 503} >= set(answers)
-    assert 20 > monotonic() - started_s
     assert 200 == gateway.post("/start_server", {"SIGNATURE": "gated"}).status_code
     assert 200 == gateway.run("gated", ID="afterwards").status_code
     eventually(lambda: len(gateway.servers()["gated"]["worker_pids"]) == 2)
@@ -144,4 +142,4 @@ def test_gateway_is_stopped_soon_after_a_request_that_ended_early(launch: Launch
         assert 400 == client.read_answer().status_code
     started_s = monotonic()
     assert 0 == gateway.stop()
-    assert 1.5 > monotonic() - started_s
+    assert monotonic() - started_s < AT_ONCE_S  # GRACEFUL_TIMEOUT is 30

@@ -14,7 +14,7 @@ from basic_inference_server.testing import RunningGateway
 from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import FAULTY, GATED
 from tests.functional.gateways import Gate, shared_gateway
-from tests.support.eventually import eventually
+from tests.support.eventually import AT_ONCE_S, eventually
 
 pytestmark = pytest.mark.shares_gateway
 
@@ -93,7 +93,7 @@ def test_death_of_the_worker_is_answered_with_its_cause(
     body = check_error("worker_died", gateway.run("faulty", DO=deed))
     assert cause == body["cause"]
     assert f"The worker of faulty died while it had this request: {cause}." == body["ERROR"]
-    assert 2 > monotonic() - started_s
+    assert monotonic() - started_s < AT_ONCE_S
     assert 200 == gateway.run("faulty", DO="nothing").status_code
     eventually(lambda: logged(gateway, event="request_failed", request_id=body["request_id"]))
 
@@ -103,7 +103,7 @@ def test_death_of_the_worker_is_logged_and_recorded(gateway: RunningGateway, dee
     """An operator finds the death in the log and under /notifications."""
     count = len(logged(gateway, event="worker_died"))
     check_error("worker_died", gateway.run("faulty", DO=deed))
-    eventually(lambda: len(logged(gateway, event="worker_died")) > count, timeout_s=1)
+    eventually(lambda: len(logged(gateway, event="worker_died")) > count)
     notified = gateway.post("/notifications", {"SIGNATURE": "faulty"}).json()["GENERAL"]
     assert "worker_died" == notified[-1]["notif"]
 
@@ -116,7 +116,7 @@ def test_request_beyond_the_endpoints_timeout_is_deadline_exceeded(
     with gate.closed():
         started_s = monotonic()
         body = check_error("deadline_exceeded", gateway.run("hasty", ID="late"))
-        assert 0.3 <= monotonic() - started_s < 1.3
+        assert 0.3 <= monotonic() - started_s < AT_ONCE_S
         assert "hasty did not answer within 0.3 s." == body["ERROR"]
         eventually(lambda: logged(gateway, event="worker_died", server="hasty"))
     eventually(lambda: gateway.run("hasty", ID="after").status_code == 200)
@@ -135,7 +135,7 @@ def test_request_beyond_the_callers_timeout_is_deadline_exceeded(gateway: Runnin
             headers={"X-Request-Timeout": "0.2"},
             timeout=10,
         )
-        assert 0.2 <= monotonic() - started_s < 1.2
+        assert 0.2 <= monotonic() - started_s < AT_ONCE_S
         check_error("deadline_exceeded", answer)
     assert before == gateway.run("patient", ID="after").json()["pid"]
 
@@ -151,7 +151,7 @@ def test_callers_timeout_never_extends_the_endpoints(gateway: RunningGateway) ->
             timeout=10,
         )
         check_error("deadline_exceeded", answer)
-        assert 1.3 > monotonic() - started_s
+        assert monotonic() - started_s < AT_ONCE_S
     eventually(lambda: gateway.run("hasty", ID="after greedy").status_code == 200)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import monotonic
 
 import pytest
 import requests
@@ -44,12 +43,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
 @pytest.mark.shares_gateway
 def test_endpoint_that_failed_to_load_answers_with_the_load_error(gateway: RunningGateway) -> None:
     """The caller reads why it could not be loaded, and where."""
-    started_s = monotonic()
     body = check_error("not_ready", gateway.run("broken"))
     assert "FAILED" == body["state"]
     assert "broken is FAILED: " in body["ERROR"]
     assert "No module named 'a_library_that_nobody_has'" in body["ERROR"]
-    assert 1 > monotonic() - started_s
 
 
 @pytest.mark.shares_gateway
@@ -106,11 +103,9 @@ def test_request_beyond_the_queue_is_refused_at_once(gateway: RunningGateway) ->
             pool.submit(gateway.run, "busy", ID=f"waiting-{number}") for number in range(QUEUE_SIZE)
         ]
         eventually(lambda: gateway.servers()["busy"]["queue"] == QUEUE_SIZE)
-        started_s = monotonic()
         answer = gateway.run("busy", ID="surplus")
         check_error("overloaded", answer)
         assert "Retry-After" in answer.headers
-        assert 0.5 > monotonic() - started_s
     assert [200] * (QUEUE_SIZE + 1) == [future.result().status_code for future in accepted]
     assert "surplus" not in gate.executed()
     eventually(lambda: gateway.servers()["busy"]["queue"] == 0)

@@ -189,7 +189,6 @@ def test_every_item_has_the_whole_time(gateway: RunningGateway) -> None:
     """Three pauses together are longer than the endpoint's TIMEOUT, and none alone."""
     answer = ask(gateway, "hasty", N=3, AT="each", DO="pause")
     assert [0, 1, 2] == numbers(parse_lines(answer.content))
-    assert answer.elapsed.total_seconds() < 0.7  # to the head, which came with the first item
 
 
 def test_item_that_is_late_is_the_last_one(gateway: RunningGateway) -> None:

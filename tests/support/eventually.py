@@ -9,10 +9,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 POLL_S = 0.01
+PATIENCE_S = 30.0  # long enough for a machine that is busy with something else
+AT_ONCE_S = 15.0  # what takes milliseconds on a quiet machine takes no longer on a busy one
 
 
-def eventually(probe: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
-    """Return the first true value of `probe`; fail with the last one when time is up."""
+def eventually(probe: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = "") -> T:
+    """Return the first true value of `probe`; fail with the last one when time is up.
+
+    A test says what happens and in which order. How fast is for benchmarks and chaos tests: a
+    shorter time than the default belongs only where nothing must happen.
+    """
     pause = threading.Event()
     deadline_s = time.monotonic() + timeout_s
     while True:
