@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from pathlib import Path
+from typing import Any, Final
 
+ROOT: Final = Path(__file__).resolve().parents[2]
 SERVING: Final = (
     "dummy_model_demo1",
     "dummy_model_demo2",
@@ -24,4 +27,22 @@ SERVING: Final = (
     "analyze",
 )
 SUPPORT: Final = "support_process"
-DISABLED: Final = ("ner",)  # it needs packages that a checkout does not install
+DISABLED: Final = (
+    "dummy_model_demo1-bis",
+    "dummy_model_demo2-bis",
+    "ner",  # it needs packages that a checkout does not install
+)
+
+
+def bundled_configuration() -> dict[str, Any]:
+    """Return `config_gateway.txt` with the sections that are shipped, in their order.
+
+    A checkout has more of them as soon as its user has written an endpoint.
+    """
+    configuration: dict[str, Any] = json.loads((ROOT / "config_gateway.txt").read_text())
+    shipped = {*SERVING, *DISABLED, SUPPORT}
+    sections = configuration["CONFIG_ENDPOINTS"]
+    configuration["CONFIG_ENDPOINTS"] = {
+        signature: section for signature, section in sections.items() if signature in shipped
+    }
+    return configuration

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from basic_inference_server.core.config_file import read_config_file
 from basic_inference_server.core.settings import validate
 from basic_inference_server.main import DEFAULT_PORT, FIRST_SERVER_PORT
+from tests.support.bundled import bundled_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 RANGE = re.compile(r"\b(50\d\d)(?:-| to )(50\d\d)\b")
@@ -17,7 +17,7 @@ RANGE = re.compile(r"\b(50\d\d)(?:-| to )(50\d\d)\b")
 
 def ports_taken() -> set[int]:
     """Return the gateway's port and one for each server, disabled ones too."""
-    sections = validate(read_config_file(ROOT / "config_gateway.txt")).CONFIG_ENDPOINTS.values()
+    sections = validate(bundled_configuration()).CONFIG_ENDPOINTS.values()
     chosen = [section.PORT for section in sections if not section.is_support_process]
     free = (port for port in range(FIRST_SERVER_PORT, 65536) if port not in chosen)
     return {DEFAULT_PORT, *(port or next(free) for port in chosen)}
