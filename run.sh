@@ -4,6 +4,7 @@
 # The first start sets up .venv from the lock. `POST /shutdown` ends the gateway with 0:
 # then the checkout is pulled, .venv follows the lock, and the gateway starts again. A crash
 # restarts it too; a wrong configuration (78) or a taken port (4) does not, nor does a signal.
+# HUP reloads the configuration, or ends everything when it says that the terminal has closed.
 # With IMAGE set and Docker there, a container of that image is run in the same loop.
 #
 #   IMAGE            container image to run instead of the checkout
@@ -20,6 +21,8 @@ lock=${RUN_LOCK:-requirements-models.lock}
 venv=${RUN_VENV:-.venv}
 docker=() # how docker is called, empty without it
 child=''
+gateway='' # the child while it is the gateway, empty while it is a helper
+has_terminal=''
 signal='' # the first signal that asked us to end
 forwarded=''
 code=0
@@ -31,6 +34,20 @@ on_signal() {
   : "${signal:=$1}"
   forwarded=$child
   [ -z "$child" ] || kill -s "$1" -- "$child" 2>/dev/null
+}
+
+# A closed terminal sends HUP, and so does a process manager that means "reload": the terminal that
+# we were started in is still there then. Under nohup nothing of this has an effect: bash cannot
+# trap a signal that was ignored when it started, and the gateway takes it as "reload" itself.
+# shellcheck disable=SC2329 # the trap in main calls it
+on_hangup() {
+  if [ -n "$has_terminal" ] && ! { : </dev/tty; } 2>/dev/null; then
+    on_signal TERM
+  elif [ -n "$gateway" ]; then
+    kill -s HUP -- "$gateway" 2>/dev/null
+  else
+    say "no gateway is running now; the next one reads the configuration anyway"
+  fi
 }
 
 # Waits for a command and leaves its exit status in $code; $1 is what a signal is passed on to.
@@ -45,7 +62,7 @@ run_child() {
   pid=$!
   set +m
   child=$pid
-  [ "$scope" = process ] || child=-$pid
+  if [ "$scope" = process ]; then gateway=$pid; else child=-$pid; fi
   # A signal may have come before $child was known.
   [ -z "$signal" ] || [ -n "$forwarded" ] || kill -s "$signal" -- "$child" 2>/dev/null
   code=0
@@ -59,6 +76,7 @@ run_child() {
   code=$?
   [ "$code" -ne 127 ] || code=$status
   child=''
+  gateway=''
 }
 
 # Sleeps and downloads end at once on a signal, with everything they started.
@@ -97,14 +115,31 @@ prepare_venv() {
   [ -n "${RUN_VENV:-}" ] || run_helper scripts/bootstrap.sh "$venv" "$lock"
 }
 
+# Fails, with the reason said, when the code that is here may not be the newest.
+pull() {
+  local limit=() answer
+  if ! command -v git >/dev/null; then
+    say "git is not installed, so nothing can be pulled"
+    return 1
+  fi
+  # Git refuses a folder of another user's, and says what to do about it.
+  if ! answer=$(git rev-parse --git-dir 2>&1); then
+    say "git does not read this checkout: $answer"
+    return 1
+  fi
+  if ! git rev-parse --abbrev-ref '@{upstream}' >/dev/null 2>&1; then
+    say "this branch follows no other, so there is nothing to pull"
+    return 0
+  fi
+  command -v timeout >/dev/null && limit=(timeout 120)
+  run_helper ${limit[@]+"${limit[@]}"} env GIT_TERMINAL_PROMPT=0 git pull --quiet --ff-only && return
+  say "git pull failed"
+  return 1
+}
+
 # Every failure here is a warning: what worked before the update goes on working.
 update_checkout() {
-  if [ -e .git ] && git rev-parse --abbrev-ref '@{upstream}' >/dev/null 2>&1; then
-    local limit=()
-    command -v timeout >/dev/null && limit=(timeout 120)
-    run_helper ${limit[@]+"${limit[@]}"} env GIT_TERMINAL_PROMPT=0 git pull --quiet --ff-only ||
-      say "warning: git pull failed, going on with the code that is here"
-  fi
+  [ ! -e .git ] || pull || say "warning: going on with the code that is here"
   prepare_venv || say "warning: $lock is not installed, going on with the packages that are here"
 }
 
@@ -127,16 +162,21 @@ is_question() {
 }
 
 main() {
-  cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+  local fd
+  for fd in 0 1 2; do # what is opened next would take the number of one that is closed
+    [ -e "/dev/fd/$fd" ] || eval "exec $fd<>/dev/null"
+  done
+  # The script may have been called through a link.
+  cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" || exit 1
   [[ $delay =~ ^[0-9]+([.][0-9]+)?$ ]] || {
     say "RESTART_DELAY_S: expected seconds, got \"$delay\""
     exit 78
   }
   trap 'on_signal TERM' TERM
   trap 'on_signal INT' INT
-  # A closed terminal ends the gateway cleanly. Under nohup this has no effect: bash cannot trap
-  # a signal that was ignored when it started, and the gateway inherits that.
-  trap 'on_signal TERM' HUP
+  { : </dev/tty; } 2>/dev/null && has_terminal=yes
+  trap on_hangup HUP
+  trap 'say "USR1 and USR2 mean nothing here: HUP reloads, TERM stops"' USR1 USR2
   unset PYTHONDONTWRITEBYTECODE # compiled modules make every restart faster
   find_docker
   [ ${#docker[@]} -gt 0 ] || prepare_venv || exit "$code"

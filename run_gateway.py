@@ -7,8 +7,12 @@ import os
 import platform
 import sys
 
-from app_ver import __VER__ as APP_VER
-from basic_inference_server.cli import add_run_arguments, run
+from basic_inference_server.startup import prepare_process
+
+prepare_process()  # first of all: the imports below take most of the start
+
+from app_ver import __VER__ as APP_VER  # noqa: E402
+from basic_inference_server.cli import add_run_arguments, run  # noqa: E402
 
 
 def main() -> None:

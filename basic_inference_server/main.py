@@ -21,6 +21,7 @@ from basic_inference_server.core.settings import (
     masked,
     resolve,
 )
+from basic_inference_server.startup import prepare_process
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import make_places
 from basic_inference_server.supervision.sockets import StartError
@@ -72,7 +73,9 @@ class FlaskGateway:
         first_server_port: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        base_folder = Path(log.base_folder).resolve()
+        prepare_process()
+        # Not resolved: configuration and code go through the same link, whatever it leads to later.
+        base_folder = Path(log.base_folder).absolute()
         try:
             checked, sources = resolve(select_servers(log.config_data, server_names), settings)
         except ConfigError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import sys
 import threading
 from collections import deque
@@ -115,18 +116,26 @@ def record_mark() -> bytes:
 
 
 class RecordWriter:
-    """A child's sink: records to a descriptor that may be a full, non-blocking pipe.
+    """A child's sink: records to a pipe that may be full.
 
     What the endpoint prints is dropped and counted then; the newest of our own events are kept and
-    written as soon as there is room.
+    written as soon as there is room. It never waits, and has a description of the pipe of its own
+    for that: what the endpoint starts inherits `fd`, and ordinary programs do not expect their
+    standard output to refuse a write.
     """
 
     def __init__(self, fd: int = 2) -> None:
-        self._fd = fd
+        self._inherited_fd = fd
+        self._fd: int | None = None
         self._mark = record_mark()
         self._kept: deque[bytes] = deque(maxlen=KEPT_RECORDS)
         self._lock = threading.RLock()  # a signal handler may log while its thread does
         self.dropped = 0
+
+    def open(self) -> None:
+        """Open the description; by the process that writes, not by the master that forks it."""
+        if self._fd is None:
+            self._fd = reopened_without_waiting(self._inherited_fd)
 
     def __call__(self, event: Event) -> None:
         """Write one record, or keep or drop it when nobody reads fast enough."""
@@ -155,11 +164,26 @@ class RecordWriter:
         return True
 
     def _write(self, record: bytes) -> bool:
+        self.open()
+        assert self._fd is not None
         try:
             os.write(self._fd, record)
         except OSError:
             return False
         return True
+
+
+def reopened_without_waiting(fd: int) -> int:
+    """Return another description of an open pipe, for writing that never waits.
+
+    Anything but a pipe is used as it is: a file opened again would be written from its beginning.
+    """
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return fd
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return fd
 
 
 class OutputRecorder:

@@ -48,7 +48,8 @@ class HttpWorker(Worker):
         super().__init__(*args, **kwargs)
         self.spec: GatewaySpec = self.app.spec
         self.process_index: int = self.app.next_process_index
-        self.events = EventLog(RecordWriter(), self.spec.log_level)
+        self._write_record = RecordWriter()
+        self.events = EventLog(self._write_record, self.spec.log_level)
 
     def load_wsgi(self) -> None:
         """Load nothing: the control plane is made on first use."""
@@ -63,6 +64,7 @@ class HttpWorker(Worker):
 
     def run(self) -> None:
         """Serve until told to stop."""
+        self._write_record.open()
         route_library_logging(self.events)
         renew_id_prefix()
         uvloop.run(self._serve())

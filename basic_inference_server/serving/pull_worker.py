@@ -115,6 +115,7 @@ class PullWorker(Worker):
 
     def run(self) -> None:
         """Load the endpoint, then serve until told to stop."""
+        self._write_record.open()
         sys.stdout = OutputRecorder(self.events, "stdout", lambda: current_request().call_id)
         sys.stderr = OutputRecorder(self.events, "stderr", lambda: current_request().call_id)
         route_library_logging(self.events)

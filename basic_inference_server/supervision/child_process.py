@@ -163,10 +163,13 @@ class ChildProcess:
 
 
 def _output_pipe() -> tuple[int, int]:
-    """Return a pipe whose write end never blocks: a flooding worker loses lines, not time."""
+    """Return the two ends of a large pipe; reading from our end never waits.
+
+    The child's end is an ordinary one, for what the child starts; `RecordWriter` has its own way
+    of writing to it without waiting.
+    """
     ours, child = os.pipe()
     os.set_blocking(ours, False)
-    os.set_blocking(child, False)
     with contextlib.suppress(OSError):  # the limit for unprivileged users may be lower
         fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
     return ours, child

@@ -25,6 +25,7 @@ from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
 from basic_inference_server.supervision.endpoint_files import EndpointFiles
 from basic_inference_server.supervision.event_store import EventStore
+from basic_inference_server.supervision.exclusive import announce_stop
 from basic_inference_server.supervision.lifecycle import RESTING_STATES, Lifecycle
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import Places
@@ -40,6 +41,7 @@ TICK_S = 0.1
 TOUCH_EVERY_S = 10.0
 LOOK_FOR_CODE_S = 1.0
 FAST_STOP_S = 1.0
+STOP_REST_S = 10.0  # what a stop takes beyond GRACEFUL_TIMEOUT at the most
 EXIT_DRAINED, EXIT_FORCED = 0, 1
 
 
@@ -142,6 +144,11 @@ class Supervisor:
         # A closed terminal sends it too, and then nothing has changed: `nohup ./run.sh &`
         # survives logout.
         loop.add_signal_handler(signal.SIGHUP, self._reload_by_signal)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # which would end us
+            loop.add_signal_handler(number, self._say_ignored, number.name)
+
+    def _say_ignored(self, name: str) -> None:
+        self.log.warning("signal_ignored", signal=name, message="SIGHUP reloads, SIGTERM stops")
 
     def _reload_by_signal(self) -> None:
         async def reload() -> None:
@@ -170,6 +177,7 @@ class Supervisor:
         if self._stop_reason is None:
             self._stop_reason = reason
             self.log.info("stopping", why=reason)
+            announce_stop(self._places.lock_fd, self.settings.GRACEFUL_TIMEOUT + STOP_REST_S)
             asyncio.get_running_loop().call_later(delay_s, self._stopping.set)
 
     def _stop_fast(self, reason: str) -> None:

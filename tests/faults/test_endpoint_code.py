@@ -97,10 +97,15 @@ def test_reply_of_50_mb_arrives_whole(gateway: RunningGateway) -> None:
 
 
 def test_flood_on_standard_output_blocks_nobody(gateway: RunningGateway) -> None:
-    """Ten megabytes past Python's own output cost lines, not time."""
+    """Ten megabytes past Python's own output are taken, and nobody else waits for them."""
     answer = do(gateway, "lone", "flood", BYTES=10_000_000)
-    assert 200 == answer.status_code
+    assert (200, 10_000_000) == (answer.status_code, answer.json()["did"])
     assert 200 == do(gateway, "healthy", "answer").status_code
+
+
+def test_command_of_an_endpoint_can_print_as_much_as_it_likes(gateway: RunningGateway) -> None:
+    """Ordinary programs do not expect that their output refuses a write."""
+    assert 0 == do(gateway, "lone", "shell", COMMAND="seq 1 600000").json()["did"]
 
 
 def test_surroundings_that_a_request_changes_do_not_end_the_worker(

@@ -27,7 +27,8 @@ SCRIPTS = [
 TIMEOUT_S = 15.0
 
 # Takes the next step of the plan: an exit code, or "serve" until a signal comes.
-# TERM answers with 37, INT with 38, USR1 stands for POST /shutdown and answers with 0.
+# TERM answers with 37, INT with 38, USR1 stands for POST /shutdown and answers with 0; HUP is
+# counted.
 GATEWAY = """
 import json, os, pathlib, signal, sys
 signal.alarm(30)  # never outlives the test run
@@ -36,9 +37,14 @@ number = len(starts.read_text().splitlines()) if starts.exists() else 0
 step = json.loads(pathlib.Path("plan").read_text())[number]
 for name, code in (("TERM", 37), ("INT", 38), ("USR1", 0)):
     signal.signal(signal.Signals["SIG" + name], lambda *_, code=code: os._exit(code))
+def count(*_):
+    with open("reloads", "a") as file:
+        file.write("x")
+signal.signal(signal.SIGHUP, count)
 version = pathlib.Path("version")
 start = {
     "pid": os.getpid(),
+    "folder": os.getcwd(),
     "argv": sys.argv[1:],
     "version": version.read_text() if version.exists() else "",
     "keeps_bytecode": not sys.dont_write_bytecode,
@@ -68,10 +74,11 @@ def eventually(predicate: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> An
     return value
 
 
-def write_program(path: Path, text: str) -> None:
+def write_program(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o755)
+    return path
 
 
 class Script:
@@ -95,17 +102,25 @@ class Script:
         write_program(self.bin / "sudo", "#!/bin/sh\nexit 1\n")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *arguments: str, plan: list[int | str], nohup: bool = False) -> None:
+    def start(
+        self,
+        *arguments: str,
+        plan: list[int | str],
+        nohup: bool = False,
+        program: str = "./run.sh",
+        terminal: int | None = None,
+    ) -> None:
+        before = ["nohup"] if nohup else ["setsid", "--ctty"] if terminal is not None else []
         (self.folder / "plan").write_text(json.dumps(plan))
         with (self.folder / "output").open("wb") as output:
             self.process = subprocess.Popen(
-                [*(["nohup"] if nohup else []), "./run.sh", *arguments],
+                [*before, program, *arguments],
                 cwd=self.folder,
                 env=self.environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=terminal is None,
             )
 
     @property
@@ -172,7 +187,6 @@ def test_gateway_that_cannot_start_ends_the_loop(script: Script, code: int) -> N
     [
         pytest.param(signal.SIGTERM, 37, id="terminate"),
         pytest.param(signal.SIGINT, 38, id="interrupt"),
-        pytest.param(signal.SIGHUP, 37, id="terminal closed"),
     ],
 )
 def test_signal_ends_gateway_and_loop(script: Script, number: signal.Signals, code: int) -> None:
@@ -182,6 +196,63 @@ def test_signal_ends_gateway_and_loop(script: Script, number: signal.Signals, co
     script.send(number)
     assert code == script.exit_code()
     assert 1 == len(script.starts)
+
+
+def test_hangup_of_a_process_manager_reloads(script: Script) -> None:
+    """ExecReload sends HUP: the gateway gets it, and everything runs on."""
+    script.start(plan=["serve", "serve"])
+    script.wait_for_start(1)
+    script.send(signal.SIGHUP)
+    reloads = script.folder / "reloads"
+    eventually(lambda: reloads.exists() and reloads.read_text() == "x")
+    script.send(signal.SIGTERM)
+    assert 37 == script.exit_code()
+    assert 1 == len(script.starts)
+
+
+def test_closed_terminal_ends_gateway_and_loop(script: Script) -> None:
+    """The same signal comes then, but the terminal is gone; a reload before it changes nothing."""
+    master, terminal = os.openpty()
+    script.start(plan=["serve", "serve"], terminal=terminal)
+    os.close(terminal)
+    script.wait_for_start(1)
+    script.send(signal.SIGHUP)
+    eventually((script.folder / "reloads").exists)
+    os.close(master)
+    assert 37 == script.exit_code()
+    assert 1 == len(script.starts)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_signal_without_a_meaning_is_said_and_ends_nothing(
+    script: Script, number: signal.Signals
+) -> None:
+    """A rotation of logs signals whatever it finds."""
+    script.start(plan=["serve", "serve"])
+    script.wait_for_start(1)
+    script.send(number)
+    eventually(lambda: "USR1 and USR2 mean nothing here: HUP reloads" in script.output)
+    script.send(signal.SIGTERM)
+    assert 37 == script.exit_code()
+    assert 1 == len(script.starts)
+
+
+def test_script_is_called_through_a_link(script: Script) -> None:
+    """It works in its own folder, not in that of the link."""
+    (script.folder / "elsewhere").mkdir()
+    link = script.folder / "elsewhere" / "start"
+    link.symlink_to(script.folder / "run.sh")
+    script.start(plan=["serve"], program=str(link))
+    assert str(script.folder) == script.wait_for_start(1)["folder"]
+
+
+def test_closed_descriptors_are_opened(script: Script) -> None:
+    """Nothing else gets the number of a standard descriptor, here or in the gateway."""
+    program = write_program(script.folder / "start", "#!/bin/sh\nexec ./run.sh <&- >&- 2>&-\n")
+    script.start(plan=["serve"], program=str(program))
+    start = script.wait_for_start(1)
+    folder = Path(f"/proc/{start['pid']}/fd")
+    assert [Path("/dev/null")] * 3 == [(folder / str(fd)).readlink() for fd in range(3)]
 
 
 def test_signal_between_two_gateways_ends_at_once(script: Script) -> None:
@@ -286,7 +357,31 @@ def test_shutdown_pulls_the_checkout(script: Script, tmp_path: Path) -> None:
     shutil.rmtree(upstream)
     os.kill(script.starts[1]["pid"], signal.SIGUSR1)
     assert "new" == script.wait_for_start(3)["version"]
-    assert "warning: git pull failed" in script.output
+    assert "git pull failed" in script.output
+    assert "warning: going on with the code that is here" in script.output
+
+
+@pytest.mark.skipif(shutil.which("git", path=os.defpath) is None, reason="needs git")
+def test_checkout_of_somebody_else_is_said(script: Script) -> None:
+    """Git does not touch it, and its own message says what to do."""
+    subprocess.run(["git", "init", "--quiet"], cwd=script.folder, check=True, timeout=TIMEOUT_S)
+    script.environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    script.start(plan=[0, "serve"])
+    script.wait_for_start(2)
+    assert "run.sh: git does not read this checkout: fatal: detected dubious" in script.output
+    assert "safe.directory" in script.output
+
+
+def test_missing_git_is_said(script: Script) -> None:
+    """A checkout that cannot be pulled runs on, but not in silence."""
+    (script.folder / ".git").mkdir()
+    for name in ("bash", "dirname", "readlink", "sleep"):
+        if program := shutil.which(name):
+            (script.bin / name).symlink_to(program)
+    script.environment["PATH"] = str(script.bin)
+    script.start(plan=[0, "serve"])
+    script.wait_for_start(2)
+    assert "run.sh: git is not installed, so nothing can be pulled" in script.output
 
 
 @pytest.mark.parametrize(
@@ -313,7 +408,7 @@ def test_no_python_is_one_line(script: Script) -> None:
     """A machine with nothing but bash gets one sentence that says what to do."""
     del script.environment["RUN_VENV"]
     (script.folder / "requirements-models.lock").touch()
-    for name in ("bash", "dirname", "flock"):
+    for name in ("bash", "dirname", "flock", "readlink"):
         if program := shutil.which(name):
             (script.bin / name).symlink_to(program)
     script.environment["PATH"] = str(script.bin)

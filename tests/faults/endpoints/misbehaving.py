@@ -8,6 +8,7 @@ import faulthandler
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -185,14 +186,13 @@ class MisbehavingWorker(FlaskWorker):
     # --- output and replies
 
     def do_flood(self, inputs: dict[str, Any]) -> int:
-        """Write that many bytes to standard output, past Python, as C code does; count the lost."""
-        line, lost = b"flood " + b"x" * 993 + b"\n", 0
-        for _ in range(inputs["BYTES"] // len(line)):
-            try:
-                os.write(1, line)
-            except BlockingIOError:
-                lost += 1
-        return lost
+        """Write that many bytes to standard output, past Python, as C code does."""
+        line = b"flood " + b"x" * 993 + b"\n"
+        return sum(os.write(1, line) for _ in range(inputs["BYTES"] // len(line)))
+
+    def do_shell(self, inputs: dict[str, Any]) -> int:
+        """Run a shell command with the worker's own output; return its exit code."""
+        return subprocess.run(["/bin/sh", "-c", inputs["COMMAND"]], check=False).returncode
 
     def do_reply(self, inputs: dict[str, Any]) -> Any:
         """Return a reply of the kind that was asked for."""

@@ -148,7 +148,7 @@ def test_child_finds_what_it_was_given() -> None:
         watched.start("shows_itself.py", "a b", fds=fds, folder="/tmp", environment=environment)
         assert 0 == await watched.exit_code()
         found = json.loads(watched.lines[0])
-        assert (["a b"], "/tmp", True, "", False) == (
+        assert (["a b"], "/tmp", True, "", True) == (
             found["arguments"], found["folder"], found["leads_its_session"], found["input"],
             found["output_blocks"],
         )  # fmt: skip
