@@ -16,8 +16,12 @@ from basic_inference_server.cli_tokens import (
 )
 from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.logger import Logger
-from basic_inference_server.core.settings import resolve
-from basic_inference_server.main import DEFAULT_PORT, FlaskGateway, report_config_error
+from basic_inference_server.main import (
+    DEFAULT_PORT,
+    FlaskGateway,
+    report_config_error,
+    settings_for,
+)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         overrides = parse_overrides(arguments.overrides)
         if arguments.check_config:
-            settings, _ = resolve(log.config_data, overrides)
+            settings, _ = settings_for(arguments.port, log.config_data, overrides)
             print(f"The configuration is valid: {len(settings.CONFIG_ENDPOINTS)} endpoints.")
             return
     except ConfigError as error:

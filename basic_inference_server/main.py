@@ -25,12 +25,11 @@ from basic_inference_server.startup import prepare_process
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import make_places
 from basic_inference_server.supervision.sockets import StartError
-from basic_inference_server.supervision.supervisor import Supervisor
+from basic_inference_server.supervision.supervisor import EXIT_CANNOT_START, Supervisor
 from basic_inference_server.supervision.workshop import Launch
 
 DEFAULT_PORT = 5002
 FIRST_SERVER_PORT = 5003
-EXIT_CANNOT_START = 4
 MAX_DESCRIPTORS = 65536
 
 
@@ -76,8 +75,12 @@ class FlaskGateway:
         prepare_process()
         # Not resolved: configuration and code go through the same link, whatever it leads to later.
         base_folder = Path(log.base_folder).absolute()
+
+        def read_settings(config: Mapping[str, Any]) -> tuple[GatewaySettings, dict[str, str]]:
+            return settings_for(port, select_servers(config, server_names), settings)
+
         try:
-            checked, sources = resolve(select_servers(log.config_data, server_names), settings)
+            checked, sources = read_settings(log.config_data)
         except ConfigError as error:
             report_config_error(error)
         launch = Launch(
@@ -87,7 +90,7 @@ class FlaskGateway:
             workers_suffix=workers_suffix,
             server_execution_path=server_execution_path,
             app_version=application_version(base_folder),
-            read_settings=lambda: resolve(select_servers(log.read_again(), server_names), settings),
+            read_settings=lambda: read_settings(log.read_again()),
         )
         first_port = first_server_port
         if first_port is None:  # who does not care about the one port does not about the others
@@ -104,6 +107,19 @@ class FlaskModelServer:
 
     def __init__(self, log: Logger, server_name: str, **options: Any) -> None:
         FlaskGateway(log, server_names=[server_name], **options)
+
+
+def settings_for(
+    port: int, config: Mapping[str, Any], overrides: Mapping[str, Any] | None
+) -> tuple[GatewaySettings, dict[str, str]]:
+    """Return the checked settings of a gateway on `port`, and where each key came from.
+
+    Raises:
+        ConfigError: the configuration is wrong, or does not fit the port.
+    """
+    settings, sources = resolve(config, overrides)
+    settings.check_port(port)
+    return settings, sources
 
 
 def select_servers(config: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
@@ -160,7 +176,11 @@ def raise_descriptor_limit() -> None:
 async def _supervise(
     settings: GatewaySettings, launch: Launch, places: Any, sink: ThreadedSink
 ) -> int:
-    return await Supervisor(settings, launch, places, sink).run()
+    supervisor = Supervisor(settings, launch, places, sink)
+    code = await supervisor.run()
+    if supervisor.start_error is not None:
+        print(f"Cannot start: {supervisor.start_error}", file=sys.stderr)  # noqa: T201
+    return code
 
 
 def longest_accept_queue() -> int:

@@ -65,8 +65,9 @@ ENDPOINT_MEANINGS = {
     "time, or `THREADS` of them. `/update_workers` changes it until the next start.",
     "HOST": "Address of the server's own port. "
     '`"NO_HOST"` makes the section a support process, which has no port.',
-    "PORT": "The server's own port; when not set, the first free one from 5003, or any free one "
-    "when the gateway itself was started with port 0.",
+    "PORT": "The server's own port, which neither the gateway nor another section may have. When "
+    "not set, the first free one from 5003, or any free one when the gateway itself was started "
+    "with port 0.",
     "DISABLED": "`true`: not started with the gateway; `/start_server` starts it.",
     "DESCRIPTION": "Shown by `/list_servers`; the first line of the class's docstring when empty.",
     "PING_INTERVAL": "Support processes only: seconds between two rounds.",

@@ -120,6 +120,29 @@ class GatewaySettings(BaseModel):
         "info", description='"debug", "info", "warning" or "error"'
     )
 
+    def own_ports(self) -> dict[str, int]:
+        """Return the ports that endpoints name for themselves."""
+        return {
+            name: section.PORT
+            for name, section in self.CONFIG_ENDPOINTS.items()
+            if section.PORT is not None and not section.is_support_process
+        }
+
+    def check_port(self, port: int) -> None:
+        """Check that no endpoint names the gateway's port.
+
+        Raises:
+            ConfigError: one does.
+        """
+        problems = [
+            f"CONFIG_ENDPOINTS.{name}.PORT: {port} is the gateway's own port; "
+            "choose another one, or start the gateway with another --port"
+            for name, own in self.own_ports().items()
+            if port == own
+        ]
+        if problems:
+            raise ConfigError(problems)
+
 
 def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Check what needs more than one value; looks at the raw configuration.

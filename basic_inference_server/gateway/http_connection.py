@@ -295,6 +295,15 @@ class HttpConnection(asyncio.Protocol):
             self.transport.close()
 
     @property
+    def unanswered(self) -> int:
+        """How many requests would be lost with the connection, a part of an answer included."""
+        begun = len(self._waiting) + (self._exchange is not None)
+        return begun or int(
+            (self._reader.is_inside and not self._refused)
+            or self.transport.get_write_buffer_size() > 0
+        )
+
+    @property
     def local_port(self) -> int:
         """The port that the client connected to."""
         name: Any = self.transport.get_extra_info("sockname")

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import resource
-import select
 import signal
 import socket
 from pathlib import Path
@@ -24,20 +23,19 @@ from basic_inference_server.gateway.casualties import Casualties
 from basic_inference_server.gateway.control_plane.application import make_application_factory
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.data_plane import DataPlane
+from basic_inference_server.gateway.drain import Drain
 from basic_inference_server.gateway.exchange import renew_id_prefix
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.hub import Hub
+from basic_inference_server.gateway.ports import OpenPort, listen, serve_port
 from basic_inference_server.gateway.supervisor_link import SupervisorLink
 from basic_inference_server.gateway.token_gate import TokenGate
 from basic_inference_server.gateway.turnstile import Turnstile
 from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 
-BACKLOG = 2048
 HEARTBEAT_S = 1.0
-ACCEPT_WITHIN_S = 1.0
-SETTLE_TURNS = 3
 OWN_DESCRIPTORS = 64
 
 
@@ -50,6 +48,7 @@ class HttpWorker(Worker):
         self.process_index: int = self.app.next_process_index
         self._write_record = RecordWriter()
         self.events = EventLog(self._write_record, self.spec.log_level)
+        self._ports: list[OpenPort] = []
 
     def load_wsgi(self) -> None:
         """Load nothing: the control plane is made on first use."""
@@ -97,32 +96,45 @@ class HttpWorker(Worker):
         following = loop.create_task(link.run(on_table, casualties.announce))
         beating = loop.create_task(self._beat(limits, stopping))
         if await _either(opened, stopping):
-            servers = await self._listen(loop, limits)
-            self.app.announcer.announce("worker_ready", pid=os.getpid())
-            gc.collect()
-            gc.freeze()
-            loop.call_later(0.5, bridge.warm_up)
+            if await self._open_ports(limits):
+                self.app.announcer.announce("worker_ready", pid=os.getpid())
+                gc.collect()
+                gc.freeze()
+                loop.call_later(0.5, bridge.warm_up)
             await stopping.wait()
-            await self._drain(limits, servers, hub)
+            await self._drain(limits, hub)
         following.cancel()
         beating.cancel()
         bridge.close()
         hub.close()
 
-    async def _listen(
-        self, loop: asyncio.AbstractEventLoop, limits: HttpLimits
-    ) -> list[asyncio.AbstractServer]:
-        """Open the ports: the gateway's own, and one for each server."""
-        servers: list[asyncio.AbstractServer] = []
-        for listener, signature in self._listeners():
-            servers.append(
-                await loop.create_server(
+    async def _open_ports(self, limits: HttpLimits) -> bool:
+        """Open the gateway's own port and one for each server: all of them, or none.
+
+        Returns:
+            Whether they are open; if not, the supervisor has been told why.
+        """
+        listeners = self._listeners()
+        if not all(self._listens(listener) for listener, _ in listeners):
+            return False
+        for listener, signature in listeners:
+            self._ports.append(
+                await serve_port(
+                    listener,
                     lambda signature=signature: HttpConnection(limits, signature),  # type: ignore[misc]
-                    sock=listener,
-                    backlog=BACKLOG,
                 )
             )
-        return servers
+        return True
+
+    def _listens(self, listener: socket.socket) -> bool:
+        host, port = listener.getsockname()[:2]
+        try:
+            listen(listener)
+        except OSError as error:
+            number = error.errno
+            self.app.announcer.announce("cannot_listen", host=host, port=port, errno=number)
+            return False
+        return True
 
     def _listeners(self) -> list[tuple[socket.socket, str | None]]:
         """Return this process's own copies of the ports; the kernel refuses when all are closed."""
@@ -132,22 +144,15 @@ class HttpWorker(Worker):
             *((socket.socket(fileno=fd), signature) for signature, fd in direct.items()),
         ]
 
-    async def _drain(
-        self, limits: HttpLimits, servers: list[asyncio.AbstractServer], hub: Hub
-    ) -> None:
-        """Accept nothing new, let what is in flight finish, answer what does not, leave."""
-        limits.is_draining = True
-        await stop_listening(servers)
+    async def _drain(self, limits: HttpLimits, hub: Hub) -> None:
+        """Let what is in flight finish, and tell the supervisor whether all of it did."""
         # Early enough to answer before the master loses its patience.
         graceful_s = self.spec.graceful_timeout_s
-        deadline_s = monotonic_s() + max(graceful_s - 1.0, graceful_s / 2)
-        while limits.connections and (now_s := monotonic_s()) < deadline_s:
-            for connection in list(limits.connections):
-                connection.drain(now_s)
-            await asyncio.sleep(0.02)
-        if hub.in_flight:
-            hub.end_all()
-            await asyncio.sleep(0.05)  # for the answers to go out
+        drain = Drain(limits, self._ports, hub, self.events)
+        await drain.run(max(graceful_s - 1.0, graceful_s / 2))
+        self.app.announcer.announce(
+            "drained", pid=os.getpid(), cut=drain.cut, has_failed=drain.has_failed
+        )
 
     async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:
         """Every second: tell gunicorn that the loop turns, enforce deadlines, miss the master."""
@@ -158,6 +163,9 @@ class HttpWorker(Worker):
                 connection.enforce_deadline(now_s)
             if os.getppid() != self.ppid:
                 stopping.set()
+            if not stopping.is_set() and not all(port.is_open for port in self._ports):
+                self.events.critical("port_lost", message="a new process takes over")
+                stopping.set()
             await asyncio.sleep(HEARTBEAT_S)
 
 
@@ -165,27 +173,6 @@ def most_connections(wanted: int) -> int:
     """Return how many connections the descriptors allow: a request takes one more to its worker."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(wanted, (descriptors - OWN_DESCRIPTORS) // 2))
-
-
-async def stop_listening(servers: list[asyncio.AbstractServer]) -> None:
-    """Close ports; what had connected before is among the connections then."""
-    await _accept_what_has_connected(servers)
-    for server in servers:
-        server.close()
-    # The loop tells a protocol of its connection one turn after it has accepted it.
-    for _ in range(SETTLE_TURNS):
-        await asyncio.sleep(0)
-
-
-async def _accept_what_has_connected(servers: list[asyncio.AbstractServer]) -> None:
-    """Let the loop accept until no connection waits: closing a port would reset those."""
-    waiting = select.poll()
-    for server in servers:
-        for listener in server.sockets:  # type: ignore[attr-defined]
-            waiting.register(listener.fileno(), select.POLLIN)
-    deadline_s = monotonic_s() + ACCEPT_WITHIN_S
-    while waiting.poll(0) and monotonic_s() < deadline_s:
-        await asyncio.sleep(0)
 
 
 async def _either(wanted: asyncio.Event, instead: asyncio.Event) -> bool:

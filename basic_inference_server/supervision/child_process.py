@@ -118,6 +118,7 @@ class ChildProcess:
 
     def release(self) -> None:
         """Close what is left: the life line (which kills stragglers), output, announcements."""
+        self._read_announcements()  # of workers that have outlived their master
         self._loop.remove_reader(self._output)
         os.close(self._output)
         os.close(self._life_line)

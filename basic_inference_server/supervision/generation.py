@@ -24,12 +24,19 @@ class Generation:
         self.ready_pids: set[int] = set()
         self.endpoint: dict[str, Any] = {}
         self.exit_code: int | None = None
+        self.undrained: set[int] = set()  # processes that served and have not said how they left
+        self.cut = 0
         self._kill_at_s: float | None = None
 
     @property
     def pid(self) -> int | None:
         """The master's pid."""
         return self.process.pid if self.process else None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether its processes have been asked to leave."""
+        return self._kill_at_s is not None
 
     def owns(self, pid: int) -> bool:
         """Whether `pid` is now a process of this generation; guards against reused pids."""

@@ -21,16 +21,27 @@ from basic_inference_server.supervision.sockets import (
     listening_unix_socket,
     runtime_folder,
     socket_name,
-    unbind,
+    waiting_connections,
 )
 
 CONTROL_BACKLOG = 128
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared only
 
 
+@dataclass(frozen=True)
+class Left:
+    """The port that a server had before it was moved."""
+
+    listener: socket.socket
+    place: ServerPlace
+
+
 @dataclass
 class Places:
-    """The addresses of one gateway; made before any child is started."""
+    """The addresses of one gateway; made before any child is started.
+
+    `chosen_ports` are those that sections of the configuration name: no other server gets them.
+    """
 
     host: str
     gateway_listener: socket.socket
@@ -40,6 +51,7 @@ class Places:
     announcement_path: Path
     lock_fd: int
     first_server_port: int
+    chosen_ports: frozenset[int] = frozenset()
     servers: dict[str, ServerPlace] = field(default_factory=dict)
     direct_listeners: dict[str, socket.socket] = field(default_factory=dict)
     _is_announced: bool = False
@@ -52,7 +64,7 @@ class Places:
         """
         taken = {place.cell for place in self.servers.values()}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
-        listener = self._bind_port(section)
+        listener = self._bind_port(signature, section)
         path = self.control_path.parent / socket_name(number, signature)
         self.direct_listeners[signature] = listener
         self.servers[signature] = ServerPlace(
@@ -63,34 +75,58 @@ class Places:
             cell=number,
         )
 
-    def _bind_port(self, section: EndpointSettings) -> socket.socket:
-        return bind_direct_port(section.HOST, section.PORT, self.first_server_port)
+    def _bind_port(self, signature: str, section: EndpointSettings) -> socket.socket:
+        owners = {port: name for port, name in self._owners_of_ports() if name != signature}
+        if section.PORT in owners:
+            raise StartError(
+                f"port {section.PORT} of {signature} is already that of "
+                f"{owners[section.PORT] or 'the gateway itself'}; choose another PORT"
+            )
+        avoided = self.chosen_ports | owners.keys()
+        return bind_direct_port(section.HOST, section.PORT, self.first_server_port, avoided)
 
-    def move_server(self, signature: str, section: EndpointSettings) -> socket.socket:
-        """Give a server another port; return the old one's socket, to be closed with `unbind`.
+    def _owners_of_ports(self) -> list[tuple[int, str]]:
+        """Return every port that is ours, and the endpoint that has it: none for the gateway's."""
+        return [(self.port, ""), *((place.port, name) for name, place in self.servers.items())]
+
+    def move_server(self, signature: str, section: EndpointSettings) -> Left:
+        """Give a server another port; return the old one, to be closed when nobody serves it.
 
         Raises:
             StartError: the port is taken; nothing has changed.
         """
-        listener = self._bind_port(section)
-        old, self.direct_listeners[signature] = self.direct_listeners[signature], listener
-        port = listener.getsockname()[1]
-        self.servers[signature] = replace(self.servers[signature], host=section.HOST, port=port)
-        return old
-
-    def take_back(self, signature: str, listener: socket.socket) -> None:
-        """Undo `move_server`, whose result is `listener`."""
-        unbind(self.direct_listeners[signature])
+        listener = self._bind_port(signature, section)
+        left = Left(self.direct_listeners[signature], self.servers[signature])
         self.direct_listeners[signature] = listener
-        host, port = listener.getsockname()[:2]
-        self.servers[signature] = replace(self.servers[signature], host=host, port=port)
+        port = listener.getsockname()[1]
+        self.servers[signature] = replace(left.place, host=section.HOST, port=port)
+        return left
+
+    def take_back(self, signature: str, left: Left) -> None:
+        """Undo `move_server`, whose result is `left`."""
+        self.direct_listeners[signature].close()
+        self.direct_listeners[signature] = left.listener
+        self.servers[signature] = left.place
 
     def remove_server(self, signature: str) -> None:
         """Release a server's sockets; its processes have ended."""
-        unbind(self.direct_listeners.pop(signature))
+        self.direct_listeners.pop(signature).close()
         place = self.servers.pop(signature)
         place.listener.close()
         Path(place.socket_path).unlink(missing_ok=True)
+
+    def waiting_connections(self) -> int:
+        """Return how many clients have connected to our ports and are not accepted yet."""
+        return sum(map(waiting_connections, self._tcp_listeners))
+
+    def close_ports(self) -> None:
+        """Close our copies of the ports; clients are refused when the gateway's are closed too."""
+        for listener in self._tcp_listeners:
+            listener.close()
+
+    @property
+    def _tcp_listeners(self) -> list[socket.socket]:
+        return [self.gateway_listener, *self.direct_listeners.values()]
 
     @property
     def port(self) -> int:
@@ -197,6 +233,7 @@ def make_places(
         announcement_path=announcement_path,
         lock_fd=lock_fd,
         first_server_port=first_server_port,
+        chosen_ports=frozenset(settings.own_ports().values()),
     )
     sections = [
         (signature, section)

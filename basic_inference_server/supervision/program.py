@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from basic_inference_server.supervision.lifecycle import (
 )
 from basic_inference_server.supervision.lineage import Lineage
 from basic_inference_server.supervision.output_relay import OutputRelay
+from basic_inference_server.supervision.sockets import explain_taken
 
 Spawn = Callable[[int, ChildEvents], ChildProcess]
 
@@ -34,6 +36,7 @@ class Program(Lineage):
         on_change: Callable[[str, Lifecycle, str], None],
         *,
         ready_when: Callable[[], int] = lambda: 0,
+        on_refused: Callable[[str], None] = lambda _error: None,
         graceful_timeout_s: float = 5.0,
         initial: ServerState = ServerState.STOPPED,
     ) -> None:
@@ -43,6 +46,7 @@ class Program(Lineage):
         self.relay = relay
         self._start_process = spawn
         self._ready_when = ready_when
+        self._on_refused = on_refused
         super().__init__(
             log.bind(server=name),
             initial,
@@ -54,6 +58,11 @@ class Program(Lineage):
     def pid(self) -> int | None:
         """Its pid, while it runs."""
         return self.current.pid if self.current else None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a process of it is ready for requests."""
+        return any(generation.ready_pids for generation in self.generations)
 
     def restart(self, why: str) -> None:
         """End the running process; a new one follows at once."""
@@ -93,17 +102,39 @@ class Program(Lineage):
         return generation
 
     def _on_message(self, generation: Generation, message: dict[str, Any]) -> None:
-        if message.get("kind") == "worker_ready":
+        kind = message.get("kind")
+        if kind == "worker_ready":
             generation.ready_pids.add(message["pid"])
-        elif message.get("kind") == "worker_exit":
-            generation.ready_pids.discard(message["pid"])
-            if message["exit_code"]:
-                self.log.error("worker_died", pid=message["pid"], exit_code=message["exit_code"])
+            generation.undrained.add(message["pid"])
+        elif kind == "drained":
+            generation.cut += message["cut"]
+            if not message["cut"] and not message["has_failed"]:
+                generation.undrained.discard(message["pid"])
+        elif kind == "cannot_listen":
+            self._refused(generation, message)
+        elif kind == "worker_exit":
+            self._on_worker_exit(generation, message)
         ready, wanted = len(generation.ready_pids), self._ready_when()
         if generation is self.replacement and ready >= wanted:
             self._take_over(generation)
         if generation is self.current:
             self.keeper.feed(WorkersChanged(ready, wanted), str(message.get("kind")))
+
+    def _on_worker_exit(self, generation: Generation, message: dict[str, Any]) -> None:
+        generation.ready_pids.discard(message["pid"])
+        if not generation.is_leaving:  # another one takes its place
+            generation.undrained.discard(message["pid"])
+        if message["exit_code"]:
+            self.log.error("worker_died", pid=message["pid"], exit_code=message["exit_code"])
+
+    def _refused(self, generation: Generation, message: dict[str, Any]) -> None:
+        """Give up a generation that has found one of its ports taken."""
+        cause = OSError(message["errno"], os.strerror(message["errno"]))
+        error = explain_taken(message["host"], message["port"], cause)
+        if generation is self.replacement:
+            self._drop_replacement(error)
+        elif generation is self.current:
+            self._on_refused(error)
 
     def _on_exit(self, generation: Generation, code: int) -> None:
         generation.exit_code = code

@@ -7,7 +7,6 @@ replaced one generation by the next, and the gateway last, because it may have t
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,11 @@ from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.lifecycle import RESTING_STATES
 from basic_inference_server.supervision.reload_plan import ReloadPlan, plan_reload
 from basic_inference_server.supervision.server import Server
-from basic_inference_server.supervision.sockets import StartError, unbind
+from basic_inference_server.supervision.sockets import StartError
 
 if TYPE_CHECKING:
     from basic_inference_server.core.settings import GatewaySettings
-    from basic_inference_server.supervision.places import Places
+    from basic_inference_server.supervision.places import Left, Places
     from basic_inference_server.supervision.supervisor import Supervisor
 
 WAIT_S = 150.0
@@ -69,13 +68,15 @@ class Reloading:
             )
         return done
 
-    def _bind_ports(self, plan: ReloadPlan, settings: GatewaySettings) -> list[socket.socket]:
-        """Bind what is new; return the sockets of the ports that are left."""
+    def _bind_ports(self, plan: ReloadPlan, settings: GatewaySettings) -> list[Left]:
+        """Bind what is new; return the ports that are left."""
         places, sections = self._places, settings.CONFIG_ENDPOINTS
         new = [name for name in plan.added if not sections[name].is_support_process]
         moved = [name for name in plan.moved if not sections[name].is_support_process]
-        left: dict[str, socket.socket] = {}
+        left: dict[str, Left] = {}
         added: list[str] = []
+        chosen_before = places.chosen_ports
+        places.chosen_ports = frozenset(settings.own_ports().values())
         try:
             for name in new:
                 places.add_server(name, sections[name])
@@ -85,13 +86,14 @@ class Reloading:
         except StartError:
             for name in added:
                 places.remove_server(name)
-            for name, listener in left.items():
-                places.take_back(name, listener)
+            for name, one in left.items():
+                places.take_back(name, one)
+            places.chosen_ports = chosen_before
             raise
         return list(left.values())
 
     async def _apply(
-        self, plan: ReloadPlan, settings: GatewaySettings, left: list[socket.socket], why: str
+        self, plan: ReloadPlan, settings: GatewaySettings, left: list[Left], why: str
     ) -> dict[str, Any]:
         supervisor = self._supervisor
         supervisor.settings = settings
@@ -115,8 +117,8 @@ class Reloading:
         failed = await self._settle([*plan.added, *plan.replaced, *plan.adjusted, *new_code])
         if plan.needs_new_gateway:
             await self._replace_gateway(failed, why)
-        for listener in left:
-            unbind(listener)
+        for one in left:
+            one.listener.close()
         # An endpoint that could not be replaced goes on with its old section, and the next reload
         # has to see that.
         in_force = {

@@ -8,43 +8,22 @@ import os
 import re
 import socket
 import stat
+import struct
+from collections.abc import Container
 from pathlib import Path
 
 MAX_UNIX_PATH = 107
 LONGEST_SOCKET_NAME = 40
-TCP_BACKLOG = 2048
+TCP_LISTEN = 10
+TCP_INFO_UNACKED = 24  # of a listening socket: the length of its accept queue
 
 
 class StartError(Exception):
     """The gateway cannot start; the message is the one line that the operator sees."""
 
 
-_claims: dict[str, socket.socket] = {}
-
-
-def _claim(host: str, port: int) -> None:
-    """Keep other gateways off a port that we have bound but do not listen on yet.
-
-    Two sockets with SO_REUSEADDR may both bind a port that nobody listens on. A name in the
-    abstract Unix namespace, which has the same scope as the ports and goes with the process,
-    is given out once only.
-    """
-    name = f"{host}.{port}"
-    if name in _claims:
-        return
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        claim.bind(f"\0basic_inference_server.port.{name}")
-    except OSError as error:
-        claim.close()
-        raise StartError(
-            f"port {port} on {host} is in use by another gateway that is starting"
-        ) from error
-    _claims[name] = claim
-
-
 def bind_tcp(host: str, port: int) -> socket.socket:
-    """Return a bound TCP socket that does not listen yet.
+    """Return a TCP socket that does not listen yet, on a port that nobody else can bind.
 
     Raises:
         StartError: the address is taken, not ours, or not allowed.
@@ -58,32 +37,33 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     except (socket.gaierror, UnicodeError) as error:
         raise StartError(f"host {host!r} cannot be resolved: {error}") from error
     listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        # Connections of the last run may linger in TIME_WAIT, and must not keep us from the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        _keep_others_off(listener, port)
     except OSError as error:
         listener.close()
-        raise StartError(_explain_bind(host, port, error)) from error
-    try:
-        _claim(host, listener.getsockname()[1])
-    except StartError:
-        listener.close()
-        raise
+        raise StartError(explain_taken(host, port, error)) from error
     return listener
 
 
-def unbind(listener: socket.socket) -> None:
-    """Close a socket of `bind_tcp` and let others have its port."""
-    host, port = listener.getsockname()[:2]
-    for name in (f"{host}.{port}", *(name for name in _claims if name.endswith(f".{port}"))):
-        claim = _claims.pop(name, None)
-        if claim is not None:
-            claim.close()
-            break
-    listener.close()
+def _keep_others_off(listener: socket.socket, port: int) -> None:
+    """Make a second bind of the port fail although nobody listens on it yet.
+
+    Without SO_REUSEADDR the kernel gives a port to one socket only. Older kernels, though, note
+    that all sockets of a port had the option when they were bound, and then look no further until
+    one of them has listened. (The note is `fastreuse` in `inet_csk_get_port`.) So it listens for
+    an instant; the socket of a port that the kernel chose would lose it by that.
+    """
+    if port:
+        listener.listen(1)
+        listener.shutdown(socket.SHUT_RD)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
-def _explain_bind(host: str, port: int, error: OSError) -> str:
+def explain_taken(host: str, port: int, error: OSError) -> str:
+    """Return in one line why a port cannot be ours, and what to do."""
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use{_by_whom(port)}; stop that or choose another port"
     if error.errno == errno.EACCES:
@@ -95,22 +75,28 @@ def _by_whom(port: int) -> str:
     import psutil  # noqa: PLC0415 - 60 ms and 7 MB that only this error needs
 
     try:
-        owners = [
-            connection.pid
+        listening = [
+            connection
             for connection in psutil.net_connections("tcp")
             if connection.status == psutil.CONN_LISTEN
-            and connection.pid
             and connection.laddr
             and connection.laddr.port == port
         ]
     except psutil.Error:
         return ""
-    # Forked processes share a socket; the oldest one is who to talk to.
+    if not listening:
+        return " by a program that does not listen yet, such as a gateway that is starting"
+    # Forked processes share a socket; the oldest one is the one to ask.
+    owners = [connection.pid for connection in listening if connection.pid]
     return f" by pid {min(owners)}" if owners else ""
 
 
-def bind_direct_port(host: str, wanted: int | None, first_free: int) -> socket.socket:
+def bind_direct_port(
+    host: str, wanted: int | None, first_free: int, avoided: Container[int] = ()
+) -> socket.socket:
     """Bind a server's own HTTP port: the wanted one, or the first free one from `first_free`.
+
+    Ports in `avoided` are not taken without being asked for.
 
     Raises:
         StartError: the wanted port is taken, or no port is free.
@@ -120,6 +106,8 @@ def bind_direct_port(host: str, wanted: int | None, first_free: int) -> socket.s
     if first_free == 0:
         return bind_tcp(host, 0)
     for port in range(first_free, min(first_free + 2000, 65536)):
+        if port in avoided:
+            continue
         try:
             return bind_tcp(host, port)
         except StartError as error:
@@ -127,6 +115,14 @@ def bind_direct_port(host: str, wanted: int | None, first_free: int) -> socket.s
             if not isinstance(cause, OSError) or cause.errno != errno.EADDRINUSE:
                 raise
     raise StartError(f"no free port from {first_free} on {host}")
+
+
+def waiting_connections(listener: socket.socket) -> int:
+    """Return how many connections a listening socket holds that nobody has accepted."""
+    information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    state: int = information[0]
+    waiting: int = struct.unpack_from("I", information, TCP_INFO_UNACKED)[0]
+    return waiting if state == TCP_LISTEN else 0
 
 
 def listening_unix_socket(path: Path, backlog: int) -> socket.socket:

@@ -42,7 +42,7 @@ TOUCH_EVERY_S = 10.0
 LOOK_FOR_CODE_S = 1.0
 FAST_STOP_S = 1.0
 STOP_REST_S = 10.0  # what a stop takes beyond GRACEFUL_TIMEOUT at the most
-EXIT_DRAINED, EXIT_FORCED = 0, 1
+EXIT_DRAINED, EXIT_FORCED, EXIT_CANNOT_START = 0, 1, 4
 
 
 class Supervisor:
@@ -67,6 +67,7 @@ class Supervisor:
         self._support_watch = SupportWatch(self.log)
         self.reloading = Reloading(self, places)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
+        self.start_error: str | None = None
         self._is_open = False
         self._stop_reason: str | None = None
         self._is_stop_fast = False
@@ -82,7 +83,9 @@ class Supervisor:
             self._on_new_code,
             self._push_table_soon,
         )
-        self.gateway = self._workshop.gateway(lambda: self.settings, self._on_program_change)
+        self.gateway = self._workshop.gateway(
+            lambda: self.settings, self._on_program_change, self._cannot_start
+        )
         for signature, section in settings.CONFIG_ENDPOINTS.items():
             self.add(signature, section)
 
@@ -108,7 +111,8 @@ class Supervisor:
         """Start everything, serve until a stop is asked for, stop everything.
 
         Returns:
-            The exit code: 0 when everything was drained, 1 when something had to be killed.
+            The exit code: 0 when everything was drained, 1 when something had to be killed or a
+            request was lost, 4 when a port could not be opened; `start_error` has the reason then.
         """
         self._install_signal_handlers()
         self._clean_up_crew.start()
@@ -179,6 +183,13 @@ class Supervisor:
             self.log.info("stopping", why=reason)
             announce_stop(self._places.lock_fd, self.settings.GRACEFUL_TIMEOUT + STOP_REST_S)
             asyncio.get_running_loop().call_later(delay_s, self._stopping.set)
+
+    def _cannot_start(self, error: str) -> None:
+        """Give up: a gateway that clients cannot reach must not look like one."""
+        if self.start_error is None:
+            self.start_error = error
+            self.log.critical("cannot_start", error=error)
+            self.request_stop(error)
 
     def _stop_fast(self, reason: str) -> None:
         self._is_stop_fast = True
@@ -320,9 +331,9 @@ class Supervisor:
         self.push_table()
         for server in self.servers.values():
             server.keeper.wake_waiters()  # administration calls that wait give up now
-        self._places.gateway_listener.close()
-        for listener in self._places.direct_listeners.values():
-            listener.close()
+        gateways = self.gateway.generations
+        waiting = 0 if self.gateway.is_serving else self._places.waiting_connections()
+        self._places.close_ports()
         deadline_s = monotonic_s() + self.settings.GRACEFUL_TIMEOUT
         children: list[Server | Program] = [*self.servers.values(), *self.support.values()]
         everything: list[Server | Program] = [self.gateway, *children]
@@ -338,8 +349,12 @@ class Supervisor:
         await self._clean_up_crew.close()
         self._control.close()
         self._places.clean_up()
-        self.log.info("stopped", why=reason, drained=drained)
+        cut = waiting + sum(gateway.cut for gateway in gateways)
+        drained &= not cut and not any(gateway.undrained for gateway in gateways)
+        self.log.info("stopped", why=reason, drained=drained, cut=cut or None)
         self.store.end_run(reason)
+        if self.start_error is not None:
+            return EXIT_CANNOT_START
         return EXIT_DRAINED if drained or self._is_stop_fast else EXIT_FORCED
 
     async def _until_gone(self, children: list[Any], deadline_s: float) -> bool:

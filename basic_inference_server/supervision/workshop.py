@@ -90,7 +90,10 @@ class Workshop:
         return Server(signature, section, place, options, self.spawner, self._log, relay, hooks)
 
     def gateway(
-        self, current_settings: Callable[[], GatewaySettings], on_change: OnChange
+        self,
+        current_settings: Callable[[], GatewaySettings],
+        on_change: OnChange,
+        on_refused: Callable[[str], None],
     ) -> Program:
         """Make the gateway; each generation of it gets the settings of its time."""
         settings = current_settings()
@@ -101,6 +104,7 @@ class Workshop:
         return Program(
             GATEWAY, spawn, self._log, self._relay(GATEWAY), on_change,
             ready_when=lambda: current_settings().GATEWAY_WORKERS,
+            on_refused=on_refused,
             graceful_timeout_s=settings.GRACEFUL_TIMEOUT,
         )  # fmt: skip
 

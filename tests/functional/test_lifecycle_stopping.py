@@ -16,7 +16,7 @@ import requests
 from basic_inference_server.testing import RunningGateway, start_gateway
 from tests.support.eventually import AT_ONCE_S, eventually
 from tests.support.misbehaving import MISBEHAVING
-from tests.support.processes import expect_gone, tree
+from tests.support.processes import expect_gone, is_refused, role, tree
 from tests.support.projects import ECHO, write_project
 
 Launch = Callable[..., RunningGateway]
@@ -82,6 +82,20 @@ def test_stop_longer_than_graceful_timeout_is_forced(launch: Launch, tmp_path: P
     answer = held.join()
     assert (504, "deadline_exceeded") == (answer.status_code, answer.json()["code"])
     assert "had to stop" in answer.json()["ERROR"]
+
+
+def test_stop_that_loses_a_request_does_not_say_drained(launch: Launch, tmp_path: Path) -> None:
+    """A gateway process that dies while it drains takes its requests with it."""
+    gateway = launch({"misbehaving": {}}, FILES)
+    held = HeldRequest(gateway, tmp_path / "release")
+    gateway.process.send_signal(signal.SIGTERM)
+    eventually(lambda: is_refused(gateway.port))
+    _, process = role(gateway, "gateway")
+    process.kill()
+    assert isinstance(held.release(), requests.ConnectionError)
+    assert 1 == gateway.process.wait(15)
+    gateway.stop()
+    assert [False] == [e["drained"] for e in gateway.events if e["event"] == "stopped"]
 
 
 def test_sigint_stops_at_once(launch: Launch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import psutil
@@ -56,6 +57,12 @@ def expect_gone(processes: list[psutil.Process], timeout_s: float = 2.0) -> None
         timeout_s,
         "every process has ended",
     )
+
+
+def is_refused(port: int) -> bool:
+    """Say whether nobody listens on that port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
 
 
 def open_descriptors(pid: int) -> int:

@@ -13,26 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from basic_inference_server.gateway.ports import listen
 from basic_inference_server.supervision.exclusive import lock_folder
 from basic_inference_server.supervision.sockets import (
     StartError,
     bind_direct_port,
     bind_tcp,
     listening_unix_socket,
+    waiting_connections,
 )
 
 ROOT = Path(__file__).parents[3]
 HOST = "127.0.0.1"
-
-
-@pytest.fixture(autouse=True)
-def claims(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give up the ports that a test has claimed; a gateway keeps them until it ends."""
-    made: dict[str, socket.socket] = {}
-    monkeypatch.setattr("basic_inference_server.supervision.sockets._claims", made)
-    yield
-    for claim in made.values():
-        claim.close()
+SEARCH_FROM = 20_000  # below what clients' own ports are taken from
 
 
 @pytest.fixture
@@ -62,14 +55,15 @@ def test_free_port_is_bound_and_not_yet_open(host: str, opened: list[socket.sock
 def test_port_can_be_bound_again_after_a_restart(opened: list[socket.socket]) -> None:
     """Connections of the last run that linger do not keep the port."""
     first = bind_tcp(HOST, 0)
-    first.listen(1)
     port = port_of(first)
+    listen(first)
     client = socket.create_connection((HOST, port), 5)
     served, _ = first.accept()
     served.close()  # the side that closes first is the one that lingers
     client.close()
     first.close()
     opened.append(bind_tcp(HOST, port))
+    listen(opened[0])
     assert port == port_of(opened[0])
 
 
@@ -99,7 +93,46 @@ def test_port_of_a_gateway_that_is_starting_is_taken() -> None:
         )  # fmt: skip
         first.kill()
     assert 1 == second.returncode
-    assert f"port {port} on {HOST} is in use by another gateway that is starting" in second.stderr
+    assert f"port {port} on {HOST} is in use by a program that does not listen yet" in second.stderr
+
+
+@pytest.mark.parametrize("reuse", [0, 1])
+@pytest.mark.parametrize("theirs", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("ours", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_port_is_ours_before_it_listens(
+    opened: list[socket.socket], ours: str, theirs: str, reuse: int, is_chosen: bool
+) -> None:
+    """No other program gets it, however it binds; clients are refused until it opens."""
+    opened.append(bind_direct_port(ours, None, SEARCH_FROM if is_chosen else 0))
+    port = port_of(opened[0])
+    opened.append(socket.socket())
+    opened[1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+    with pytest.raises(OSError, match="Address already in use"):
+        opened[1].bind((theirs, port))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HOST, port), 5)
+    listen(opened[0])
+    socket.create_connection((HOST, port), 5).close()
+
+
+def test_servers_get_ports_of_their_own(opened: list[socket.socket]) -> None:
+    """None gets one that has been given out, or that another server names for itself."""
+    with bind_direct_port(HOST, None, SEARCH_FROM) as unused:
+        first = port_of(unused)
+    opened += [bind_direct_port(HOST, None, first, {first + 1}) for _ in range(3)]
+    ports = [port_of(listener) for listener in opened]
+    assert 3 == len({*ports} - {first + 1})
+    assert ports == sorted(ports)
+
+
+def test_connections_that_nobody_accepts_are_counted(opened: list[socket.socket]) -> None:
+    """Clients who wait when the gateway has to stop are lost, and that has to be known."""
+    opened.append(bind_tcp(HOST, 0))
+    assert 0 == waiting_connections(opened[0])
+    listen(opened[0])
+    opened.extend(socket.create_connection(opened[0].getsockname(), 5) for _ in range(3))
+    assert 3 == waiting_connections(opened[0])
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,27 @@ def test_port_that_two_servers_want_is_refused() -> None:
     assert ["CONFIG_ENDPOINTS.two.PORT: 5010 is taken by one"] == problems_of(config)
 
 
+def test_port_of_the_gateway_is_no_servers() -> None:
+    """Only one of the two could listen; a support process has no port."""
+    settings = validate(
+        {
+            "CONFIG_ENDPOINTS": {
+                "one": {"PORT": 5002},
+                "two": {"PORT": 5003},
+                "three": {},
+                "support": {"HOST": "NO_HOST", "PORT": 5004},
+            }
+        }
+    )
+    settings.check_port(5004)
+    with pytest.raises(ConfigError) as caught:
+        settings.check_port(5002)
+    assert [
+        "CONFIG_ENDPOINTS.one.PORT: 5002 is the gateway's own port; "
+        "choose another one, or start the gateway with another --port"
+    ] == caught.value.problems
+
+
 def test_default_server_that_does_not_exist_is_refused() -> None:
     """The names that exist are listed."""
     config = {"DEFAULT_SERVER": "nobody", "CONFIG_ENDPOINTS": {"one": {}, "two": {}}}
