@@ -25,6 +25,7 @@ from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
 from basic_inference_server.supervision.endpoint_files import EndpointFiles
 from basic_inference_server.supervision.event_store import EventStore
+from basic_inference_server.supervision.folder_watch import FolderWatch
 from basic_inference_server.supervision.lifecycle import RESTING_STATES, Lifecycle
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import Places
@@ -63,6 +64,7 @@ class Supervisor:
         self._clean_up_crew = CleanUpCrew(self._workshop.spawner, self.generations, self.log)
         self._out_of_memory = self._workshop.out_of_memory
         self._support_watch = SupportWatch(self.log)
+        self._folder_watch = FolderWatch(places, self.log)
         self.reloading = Reloading(self, places)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
         self._is_open = False
@@ -186,6 +188,7 @@ class Supervisor:
             self._replace_changed()
         self.gateway.tick(now_s)
         self._out_of_memory.tick(now_s)
+        self._folder_watch.tick(now_s)
         self._clean_up_crew.tick(now_s)
         for program in self.support.values():
             program.tick(now_s)
