@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import resource
 import select
 import signal
 import socket
@@ -17,6 +16,7 @@ from gunicorn.workers.base import Worker
 
 from basic_inference_server.core.child_spec import GatewaySpec
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.descriptors import most_connections
 from basic_inference_server.core.logs import EventLog, RecordWriter, route_library_logging
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.topology import RoutingTable
@@ -38,7 +38,6 @@ BACKLOG = 2048
 HEARTBEAT_S = 1.0
 ACCEPT_WITHIN_S = 1.0
 SETTLE_TURNS = 3
-OWN_DESCRIPTORS = 64
 
 
 class HttpWorker(Worker):
@@ -83,7 +82,7 @@ class HttpWorker(Worker):
         plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events, gate)
         limits = HttpLimits(
             Turnstile(loop, plane.handle).enter, spec.max_body_bytes, spec.app_version,
-            most_connections(spec.max_connections),
+            most_connections(spec.max_connections, len(spec.direct_fds)),
         )  # fmt: skip
         opened = asyncio.Event()
 
@@ -157,12 +156,6 @@ class HttpWorker(Worker):
             if os.getppid() != self.ppid:
                 stopping.set()
             await asyncio.sleep(HEARTBEAT_S)
-
-
-def most_connections(wanted: int) -> int:
-    """Return how many connections the descriptors allow: a request takes one more to its worker."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(wanted, (descriptors - OWN_DESCRIPTORS) // 2))
 
 
 async def stop_listening(servers: list[asyncio.AbstractServer]) -> None:

@@ -194,7 +194,13 @@ def make_places(
     folder = SocketFolder(app_folder)
     gateway_listener = bind_tcp(host, port)
     token_path = app_folder / "admin_token"
-    ensure_admin_token(token_path)
+    try:
+        ensure_admin_token(token_path)
+    except OSError as error:
+        raise StartError(
+            f"cannot keep the administration token in {token_path}: {error.strerror}; it has to "
+            "belong to the user who starts the gateway, or go: then a new one is made"
+        ) from error
     announcement_path = folder.path / "gateway.json"
     announcement_path.unlink(missing_ok=True)
     control = folder.listen("control.sock", CONTROL_BACKLOG)
