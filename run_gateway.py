@@ -8,11 +8,12 @@ import platform
 import sys
 
 from app_ver import __VER__ as APP_VER
-from basic_inference_server.cli import add_run_arguments, run
+from basic_inference_server.cli import add_run_arguments, print_any_text, run
 
 
 def main() -> None:
     """Parse the arguments, say what runs where, run."""
+    print_any_text()
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)
     arguments = parser.parse_args()

@@ -96,7 +96,7 @@ def _by_whom(port: int) -> str:
             and connection.laddr
             and connection.laddr.port == port
         ]
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return ""
     # Forked processes share a socket; the oldest one is who to talk to.
     return f" by pid {min(owners)}" if owners else ""

@@ -98,6 +98,11 @@ class Supervisor:
             )
 
     @property
+    def app_folder(self) -> str:
+        """The folder for what outlives a restart."""
+        return str(self._launch.app_folder)
+
+    @property
     def gateway_scoreboard(self) -> GatewayScoreboard:
         """The gateway's counters."""
         return self._workshop.gateway_scoreboard
