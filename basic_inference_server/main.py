@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from basic_inference_server.core.config_file import EXIT_CONFIG, ConfigError
 from basic_inference_server.core.descriptors import (
     descriptor_limit,
+    descriptors_to_replace_all,
     most_connections,
     raise_descriptor_limit,
 )
@@ -185,12 +186,28 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
             "queue_size_capped",
             message=f"QUEUE_SIZE {longest} is above this machine's net.core.somaxconn {limit}",
         )
-    connections = most_connections(settings.MAX_CONNECTIONS, len(settings.CONFIG_ENDPOINTS))
+    _say_scarce_descriptors(log, settings)
+    if settings.ADMIN_OPEN:
+        log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")
+
+
+def _say_scarce_descriptors(log: EventLog, settings: GatewaySettings) -> None:
+    """Log what the limit of descriptors, though it is enough to start, does not allow."""
+    allowed = descriptor_limit()
+    sections = settings.CONFIG_ENDPOINTS.values()
+    programs = sum(section.is_support_process for section in sections)
+    servers = len(sections) - programs
+    connections = most_connections(settings.MAX_CONNECTIONS, servers)
     if connections < settings.MAX_CONNECTIONS:
         log.warning(
             "connections_capped",
             message=f"MAX_CONNECTIONS {settings.MAX_CONNECTIONS} is above the {connections} that "
-            f"the limit of {descriptor_limit()} file descriptors allows; raise that limit",
+            f"the limit of {allowed} file descriptors allows; raise that limit",
         )
-    if settings.ADMIN_OPEN:
-        log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")
+    wanted = descriptors_to_replace_all(servers, programs)
+    if wanted > allowed:
+        log.warning(
+            "descriptors_scarce",
+            message=f"replacing all endpoints at a time takes {wanted} file descriptors, and "
+            f"{allowed} are allowed; replace them one by one, or raise that limit",
+        )

@@ -10,6 +10,7 @@ OWN_DESCRIPTORS: Final = 64  # of the supervisor, and of a gateway process
 # Two listeners, a path, a claim, two of the scoreboard, and four of its running processes.
 FOR_A_SERVER: Final = 10
 FOR_A_PROGRAM: Final = 4
+FOR_A_REPLACEMENT: Final = 4
 FOR_A_CONNECTION: Final = 2  # a request takes one more to its worker
 
 
@@ -32,6 +33,11 @@ def descriptor_limit() -> int:
 def needed_descriptors(servers: int, programs: int) -> int:
     """Return how many descriptors the supervisor needs for that many servers and programs."""
     return OWN_DESCRIPTORS + servers * FOR_A_SERVER + programs * FOR_A_PROGRAM
+
+
+def descriptors_to_replace_all(servers: int, programs: int) -> int:
+    """Return how many it needs while every server has a successor, as in a reload of all."""
+    return needed_descriptors(servers, programs) + servers * FOR_A_REPLACEMENT
 
 
 def most_connections(wanted: int, servers: int) -> int:
