@@ -12,11 +12,12 @@ from basic_inference_server.startup import prepare_process
 prepare_process()  # first of all: the imports below take most of the start
 
 from app_ver import __VER__ as APP_VER  # noqa: E402
-from basic_inference_server.cli import add_run_arguments, run  # noqa: E402
+from basic_inference_server.cli import add_run_arguments, print_any_text, run  # noqa: E402
 
 
 def main() -> None:
     """Parse the arguments, say what runs where, run."""
+    print_any_text()
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)
     arguments = parser.parse_args()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,8 +83,15 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
+def print_any_text() -> None:
+    """Print what the terminal's character set does not have as escapes, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
+    print_any_text()
     parser = argparse.ArgumentParser(prog="python -m basic_inference_server", description=__doc__)
     parser.add_argument("--version", action="version", version=LIB_VER)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from basic_inference_server.core.config_file import EXIT_CONFIG, ConfigError
+from basic_inference_server.core.descriptors import (
+    descriptor_limit,
+    descriptors_to_replace_all,
+    most_connections,
+    raise_descriptor_limit,
+)
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.settings import (
@@ -24,13 +29,17 @@ from basic_inference_server.core.settings import (
 from basic_inference_server.startup import prepare_process
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import make_places
+from basic_inference_server.supervision.prerequisites import (
+    require_descriptors,
+    require_folders,
+    require_system,
+)
 from basic_inference_server.supervision.sockets import StartError
 from basic_inference_server.supervision.supervisor import EXIT_CANNOT_START, Supervisor
 from basic_inference_server.supervision.workshop import Launch
 
 DEFAULT_PORT = 5002
 FIRST_SERVER_PORT = 5003
-MAX_DESCRIPTORS = 65536
 
 
 def report_config_error(error: ConfigError) -> NoReturn:
@@ -151,26 +160,21 @@ def run_gateway(
     first_server_port: int,
 ) -> int:
     """Run a gateway with checked settings until it stops; return the exit code."""
+    raise_descriptor_limit()
     try:
+        require_system()
+        require_folders(launch.base_folder, launch.app_folder)
+        require_descriptors(settings)
         places = make_places(settings, host, port, first_server_port, launch.app_folder)
-    except StartError as error:
+    except (StartError, OSError) as error:  # nothing but the surroundings was tried so far
         print(f"Cannot start: {error}", file=sys.stderr)  # noqa: T201 - the operator's one line
         return EXIT_CANNOT_START
-    raise_descriptor_limit()
     sink = ThreadedSink(settings.LOG_FORMAT)
     say_settings(EventLog(sink, settings.LOG_LEVEL), settings, sources)
     try:
         return asyncio.run(_supervise(settings, launch, places, sink))
     finally:
         sink.close()
-
-
-def raise_descriptor_limit() -> None:
-    """Take as many descriptors as we may; our children inherit the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _supervise(
@@ -205,5 +209,28 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
             "queue_size_capped",
             message=f"QUEUE_SIZE {longest} is above this machine's net.core.somaxconn {limit}",
         )
+    _say_scarce_descriptors(log, settings)
     if settings.ADMIN_OPEN:
         log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")
+
+
+def _say_scarce_descriptors(log: EventLog, settings: GatewaySettings) -> None:
+    """Log what the limit of descriptors, though it is enough to start, does not allow."""
+    allowed = descriptor_limit()
+    sections = settings.CONFIG_ENDPOINTS.values()
+    programs = sum(section.is_support_process for section in sections)
+    servers = len(sections) - programs
+    connections = most_connections(settings.MAX_CONNECTIONS, servers)
+    if connections < settings.MAX_CONNECTIONS:
+        log.warning(
+            "connections_capped",
+            message=f"MAX_CONNECTIONS {settings.MAX_CONNECTIONS} is above the {connections} that "
+            f"the limit of {allowed} file descriptors allows; raise that limit",
+        )
+    wanted = descriptors_to_replace_all(servers, programs)
+    if wanted > allowed:
+        log.warning(
+            "descriptors_scarce",
+            message=f"replacing all endpoints at a time takes {wanted} file descriptors, and "
+            f"{allowed} are allowed; replace them one by one, or raise that limit",
+        )

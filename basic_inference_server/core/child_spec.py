@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 SPEC_VARIABLE: Final = "BIS_CHILD_SPEC"
+OPERATORS_VARIABLE: Final = "BIS_OPERATORS_ENVIRONMENT"
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,27 @@ def write_spec(spec: ServerSpec | GatewaySpec) -> int:
     return fd
 
 
+def for_our_start(ours: Mapping[str, str], operators: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that only our own start needs, and how to take them back after it."""
+    before = {name: operators.get(name) for name in ours}
+    return {**ours, OPERATORS_VARIABLE: json.dumps(before)}
+
+
+def _take_back() -> None:
+    """Give our own children the environment that the operator has set."""
+    for name, value in json.loads(os.environ.pop(OPERATORS_VARIABLE, "{}")).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 def read_spec() -> dict[str, Any]:
-    """Return this process's specification as plain values and close its descriptor."""
+    """Return this process's specification as plain values and close its descriptor.
+
+    What was in the environment for our start only goes.
+    """
+    _take_back()
     with os.fdopen(int(os.environ.pop(SPEC_VARIABLE)), "rb") as file:
         spec: dict[str, Any] = json.load(file)
     return spec

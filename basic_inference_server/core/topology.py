@@ -58,6 +58,7 @@ class Route:
     quarantine_keeps_body: bool = False
     has_processes: bool = True  # false: what still waits in its queue will not be executed
     is_public: bool = True
+    socket_link: str = ""  # leads to the socket when its path was removed
 
     @property
     def is_ready(self) -> bool:

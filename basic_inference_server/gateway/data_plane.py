@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 RUN = b"/run"
 RUN_PREFIX = b"/run/"
 MAX_PATIENT = 8192
+COMPLAIN_EVERY_S = 60.0
 RUN_METHODS = (b"POST", b"GET")
 
 
@@ -70,6 +71,7 @@ class DataPlane:
         self._control_plane = control_plane
         self._cors = CorsPolicy(spec.cors_origins)
         self._gate = gate
+        self._silent_until_s = 0.0
 
     # --- routing
 
@@ -105,6 +107,13 @@ class DataPlane:
                 "request_failed", code=error.code, error=error.message,
                 request_id=exchange.request_id.decode(),
             )  # fmt: skip
+
+    def say_unreachable(self, route: Route, problem: str) -> None:
+        """Say in the log, once a minute, that an endpoint's socket cannot be reached."""
+        now_s = monotonic_s()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + COMPLAIN_EVERY_S
+            self._log.error("endpoint_unreachable", endpoint=route.signature, error=problem)
 
     def cors(self, exchange: Exchange) -> bytes:
         """Return the CORS header lines of a data-path answer."""

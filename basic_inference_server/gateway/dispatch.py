@@ -67,7 +67,7 @@ class Dispatch:
         route = self._route
         try:
             self._call = self._plane.hub.call(
-                route.socket_path, head, content, self._deadline_ns, self
+                route.socket_path, head, content, self._deadline_ns, self, route.socket_link
             )
         except QueueFull as error:
             retry_after_s = self._plane.expected_wait_s(route)
@@ -76,6 +76,7 @@ class Dispatch:
                 retry_after_s=retry_after_s,
             ) from error
         except Unreachable as error:
+            self._plane.say_unreachable(route, str(error))
             raise NotReady(f"{route.signature} cannot be reached: {error}.") from error
         exchange.on_abandoned = self.abandon
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import resource
 import signal
 import socket
 from pathlib import Path
@@ -16,6 +15,7 @@ from gunicorn.workers.base import Worker
 
 from basic_inference_server.core.child_spec import GatewaySpec
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.descriptors import most_connections
 from basic_inference_server.core.logs import EventLog, RecordWriter, route_library_logging
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.topology import RoutingTable
@@ -36,7 +36,6 @@ from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 
 HEARTBEAT_S = 1.0
-OWN_DESCRIPTORS = 64
 
 
 class HttpWorker(Worker):
@@ -84,7 +83,7 @@ class HttpWorker(Worker):
         plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events, gate)
         limits = HttpLimits(
             Turnstile(loop, plane.handle).enter, spec.max_body_bytes, spec.app_version,
-            most_connections(spec.max_connections),
+            most_connections(spec.max_connections, len(spec.direct_fds)),
         )  # fmt: skip
         opened = asyncio.Event()
 
@@ -167,12 +166,6 @@ class HttpWorker(Worker):
                 self.events.critical("port_lost", message="a new process takes over")
                 stopping.set()
             await asyncio.sleep(HEARTBEAT_S)
-
-
-def most_connections(wanted: int) -> int:
-    """Return how many connections the descriptors allow: a request takes one more to its worker."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(wanted, (descriptors - OWN_DESCRIPTORS) // 2))
 
 
 async def _either(wanted: asyncio.Event, instead: asyncio.Event) -> bool:

@@ -116,20 +116,26 @@ class Hub:
         return len(self._calls)
 
     def call(
-        self, path: str, head: bytes, body: bytes | bytearray, deadline_ns: int, listener: Listener
+        self,
+        path: str,
+        head: bytes,
+        body: bytes | bytearray,
+        deadline_ns: int,
+        listener: Listener,
+        link: str = "",
     ) -> Call:
         """Send one request frame, without ever waiting.
 
         Raises:
             QueueFull: the server's queue is full; nothing was sent.
-            Unreachable: nobody listens at `path`.
+            Unreachable: nobody listens at `path`, nor at `link`, which is tried then.
         """
         try:
             sock = socket.SocketType(UNIX, STREAM)
         except OSError as error:  # no descriptors left
             raise Unreachable(str(error)) from error
         try:
-            sock.connect(path)
+            _connect(sock, path, link)
             if len(body) <= READ_CHUNK:
                 data = head + body
                 sent = sock.send(data)
@@ -337,6 +343,17 @@ class Hub:
         for call in list(self._calls.values()):
             self._end(call)
         self._epoll.close()
+
+
+def _connect(sock: socket.SocketType, path: str, link: str) -> None:
+    try:
+        sock.connect(path)
+    except BlockingIOError:  # the queue is full
+        raise
+    except OSError:
+        if not link:
+            raise
+        sock.connect(link)
 
 
 def _rest(parts: list[memoryview], sent: int) -> list[memoryview]:

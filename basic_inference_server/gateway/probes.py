@@ -1,17 +1,20 @@
-"""Liveness and readiness, answered from the routing table on the event loop.
+"""Liveness and readiness, answered on the event loop.
 
-Neither depends on a thread pool, on a worker or on the supervisor being quick. Liveness says that
-this process serves; a crash-looping endpoint never makes it fail.
+Readiness is what the routing table says, and that the endpoints' sockets can be reached. Neither
+depends on a thread pool, on a worker or on the supervisor being quick. Liveness says that this
+process serves; a crash-looping endpoint never makes it fail.
 """
 
 from __future__ import annotations
 
+import errno
+import socket
 from typing import Any
 from urllib.parse import parse_qs
 
 from basic_inference_server.core.clock import local_time_text
 from basic_inference_server.core.errors import UnknownSignature
-from basic_inference_server.core.topology import RoutingTable
+from basic_inference_server.core.topology import Route, RoutingTable
 from basic_inference_server.wire.json_codec import encode
 
 
@@ -34,9 +37,8 @@ def ready_report(
             f"There is no endpoint {wanted[:128]!r}.", available=table.available()
         )
     names = [wanted] if wanted is not None else table.available()
-    waiting = {
-        name: table.routes[name].state.value for name in names if not table.routes[name].is_ready
-    }
+    found = {name: _obstacle(table.routes[name]) for name in names}
+    waiting = {name: obstacle for name, obstacle in found.items() if obstacle is not None}
     is_ready = not waiting and not table.is_shutting_down and table.is_open
     body: dict[str, Any] = {
         "ready": is_ready,
@@ -47,3 +49,32 @@ def ready_report(
     if table.is_shutting_down:
         body["shutting_down"] = True
     return (200 if is_ready else 503), encode(body)
+
+
+def _obstacle(route: Route) -> str | None:
+    """Return why a request would not get to a worker of that endpoint now."""
+    if not route.is_ready:
+        return route.state.value
+    problem = _connection_problem(route)
+    return None if problem is None else f"{route.state.value}, but unreachable: {problem}"
+
+
+def _connection_problem(route: Route) -> str | None:
+    """Return why nobody can connect to an endpoint's socket.
+
+    A datagram socket cannot connect to one of streams: EPROTOTYPE says that everything else is as
+    it should be, and nothing enters the queue of requests.
+    """
+    problem = "it has no socket"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            for address in filter(None, (route.socket_path, route.socket_link)):
+                try:
+                    probe.connect(address)
+                except OSError as error:
+                    if error.errno == errno.EPROTOTYPE:
+                        return None
+                    problem = error.strerror or str(error)
+    except OSError as error:  # no descriptors: a request needs one, too
+        problem = error.strerror or str(error)
+    return problem

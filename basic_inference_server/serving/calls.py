@@ -201,8 +201,18 @@ class OutgoingCall:
             deadline_ns, now_ns, depth, fields=fields,
         )  # fmt: skip
         self.sock.setblocking(False)
-        self.sock.connect(self._route.socket_path)
+        self._connect()
         return [head, body], max(0.001, (deadline_ns - now_ns) / NS_PER_S)
+
+    def _connect(self) -> None:
+        try:
+            self.sock.connect(self._route.socket_path)
+        except BlockingIOError:  # the queue is full
+            raise
+        except OSError:
+            if not self._route.socket_link:
+                raise
+            self.sock.connect(self._route.socket_link)
 
     def send_error(self, error: OSError) -> CallError:
         """Return what is told of a request that could not be sent."""

@@ -191,6 +191,7 @@ class Commands:
         supervisor = self._supervisor
         return {
             "processes": supervisor.process_ids(),
+            "app_folder": supervisor.app_folder,
             "alerts": supervisor.alerts(),
             "history": await supervisor.store.history(),
         }

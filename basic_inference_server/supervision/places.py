@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -12,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
-from basic_inference_server.supervision.exclusive import lock_folder
 from basic_inference_server.supervision.server_parts import ServerPlace
+from basic_inference_server.supervision.socket_folder import SocketFolder, socket_name
 from basic_inference_server.supervision.sockets import (
     StartError,
     bind_direct_port,
     bind_tcp,
-    listening_unix_socket,
-    runtime_folder,
-    socket_name,
     waiting_connections,
 )
 
@@ -45,11 +41,11 @@ class Places:
 
     host: str
     gateway_listener: socket.socket
-    control_path: Path
+    folder: SocketFolder
+    control_path: str
     control_listener: socket.socket
     admin_token_path: Path
     announcement_path: Path
-    lock_fd: int
     first_server_port: int
     chosen_ports: frozenset[int] = frozenset()
     servers: dict[str, ServerPlace] = field(default_factory=dict)
@@ -65,11 +61,16 @@ class Places:
         taken = {place.cell for place in self.servers.values()}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
         listener = self._bind_port(signature, section)
-        path = self.control_path.parent / socket_name(number, signature)
+        try:
+            named = self.folder.listen(socket_name(number, signature), section.QUEUE_SIZE)
+        except StartError:
+            listener.close()
+            raise
         self.direct_listeners[signature] = listener
         self.servers[signature] = ServerPlace(
-            listener=listening_unix_socket(path, section.QUEUE_SIZE),
-            socket_path=str(path),
+            listener=named.listener,
+            socket_path=named.path,
+            socket_link=named.link,
             host=section.HOST,
             port=listener.getsockname()[1],
             cell=number,
@@ -112,8 +113,7 @@ class Places:
         """Release a server's sockets; its processes have ended."""
         self.direct_listeners.pop(signature).close()
         place = self.servers.pop(signature)
-        place.listener.close()
-        Path(place.socket_path).unlink(missing_ok=True)
+        self.folder.remove(socket_name(place.cell, signature))
 
     def waiting_connections(self) -> int:
         """Return how many clients have connected to our ports and are not accepted yet."""
@@ -147,9 +147,11 @@ class Places:
 
     def announce_open(self) -> None:
         """Write, once, where the open gateway is: for scripts that chose port 0."""
-        if self._is_announced:
-            return
-        self._is_announced = True
+        if not self._is_announced:
+            self._is_announced = True
+            self._announce()
+
+    def _announce(self) -> None:
         where: dict[str, Any] = {
             "pid": os.getpid(),
             "host": self.client_host,
@@ -157,6 +159,22 @@ class Places:
             "servers": {name: place.port for name, place in self.servers.items()},
         }
         write_atomically(self.announcement_path, json.dumps(where))
+
+    def restore(self) -> list[str]:
+        """Make again what is missing of the application folder; return the names of it.
+
+        Raises:
+            StartError: another gateway has the folder now, or it cannot be made.
+            OSError: a file cannot be made.
+        """
+        restored = self.folder.restore()
+        if restored and not self.admin_token_path.exists():
+            ensure_admin_token(self.admin_token_path)
+            restored.append(self.admin_token_path.name)
+        if self._is_announced and not self.announcement_path.exists():
+            self._announce()
+            restored.append(self.announcement_path.name)
+        return restored
 
     @staticmethod
     def group_members(group: int | None) -> list[int]:
@@ -176,13 +194,7 @@ class Places:
     def clean_up(self) -> None:
         """Remove what a later start would find."""
         self.announcement_path.unlink(missing_ok=True)
-        self.control_path.unlink(missing_ok=True)
-        for place in self.servers.values():
-            Path(place.socket_path).unlink(missing_ok=True)
-        folder = self.control_path.parent
-        if folder != self.announcement_path.parent:  # a folder in /tmp of our own
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        self.folder.clean_up()
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
@@ -213,25 +225,29 @@ def make_places(
     """
     try:
         app_folder.mkdir(parents=True, exist_ok=True)
-        (app_folder / "run").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StartError(f"cannot make the folder {app_folder}: {error.strerror}") from error
-    lock_fd = lock_folder(app_folder / "run")
-    folder = runtime_folder(app_folder)
+    folder = SocketFolder(app_folder)
     gateway_listener = bind_tcp(host, port)
     token_path = app_folder / "admin_token"
-    ensure_admin_token(token_path)
-    control_path = folder / "control.sock"
-    announcement_path = app_folder / "run" / "gateway.json"
+    try:
+        ensure_admin_token(token_path)
+    except OSError as error:
+        raise StartError(
+            f"cannot keep the administration token in {token_path}: {error.strerror}; it has to "
+            "belong to the user who starts the gateway, or go: then a new one is made"
+        ) from error
+    announcement_path = folder.path / "gateway.json"
     announcement_path.unlink(missing_ok=True)
+    control = folder.listen("control.sock", CONTROL_BACKLOG)
     places = Places(
         host=host,
         gateway_listener=gateway_listener,
-        control_path=control_path,
-        control_listener=listening_unix_socket(control_path, CONTROL_BACKLOG),
+        folder=folder,
+        control_path=control.path,
+        control_listener=control.listener,
         admin_token_path=token_path,
         announcement_path=announcement_path,
-        lock_fd=lock_fd,
         first_server_port=first_server_port,
         chosen_ports=frozenset(settings.own_ports().values()),
     )

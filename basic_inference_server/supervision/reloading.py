@@ -14,6 +14,7 @@ from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.errors import BadInput, NotReady
 from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.lifecycle import RESTING_STATES
+from basic_inference_server.supervision.prerequisites import require_descriptors
 from basic_inference_server.supervision.reload_plan import ReloadPlan, plan_reload
 from basic_inference_server.supervision.server import Server
 from basic_inference_server.supervision.sockets import StartError
@@ -49,6 +50,7 @@ class Reloading:
             log = self._supervisor.log
             try:
                 settings = self._supervisor.read_settings()
+                require_descriptors(settings)
                 plan = plan_reload(self._supervisor.settings, settings)
                 left = self._bind_ports(plan, settings)
             except (ConfigError, StartError) as error:

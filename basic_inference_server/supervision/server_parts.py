@@ -17,13 +17,17 @@ from basic_inference_server.supervision.memory_watch import OutOfMemoryWatch
 
 @dataclass(frozen=True)
 class ServerPlace:
-    """Where a server listens: its Unix socket, its own HTTP port, its cell on the scoreboard."""
+    """Where a server listens: its Unix socket, its own HTTP port, its cell on the scoreboard.
+
+    `socket_link` leads to the socket when its path is gone.
+    """
 
     listener: socket.socket
     socket_path: str
     host: str
     port: int
     cell: int
+    socket_link: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def make_route(
         signature=signature,
         state=life.state,
         socket_path=place.socket_path,
+        socket_link=place.socket_link,
         cell=place.cell,
         timeout_s=section.TIMEOUT,
         idempotent=idempotent if section.IDEMPOTENT is None else section.IDEMPOTENT,

@@ -1,19 +1,12 @@
-"""The listening sockets, all owned by the supervisor, and the folder for the Unix ones."""
+"""The listening TCP sockets, all owned by the supervisor."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import os
-import re
 import socket
-import stat
 import struct
 from collections.abc import Container
-from pathlib import Path
 
-MAX_UNIX_PATH = 107
-LONGEST_SOCKET_NAME = 40
 TCP_LISTEN = 10
 TCP_INFO_UNACKED = 24  # of a listening socket: the length of its accept queue
 
@@ -82,7 +75,7 @@ def _by_whom(port: int) -> str:
             and connection.laddr
             and connection.laddr.port == port
         ]
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return ""
     if not listening:
         return " by a program that does not listen yet, such as a gateway that is starting"
@@ -123,44 +116,3 @@ def waiting_connections(listener: socket.socket) -> int:
     state: int = information[0]
     waiting: int = struct.unpack_from("I", information, TCP_INFO_UNACKED)[0]
     return waiting if state == TCP_LISTEN else 0
-
-
-def listening_unix_socket(path: Path, backlog: int) -> socket.socket:
-    """Return a non-blocking Unix socket that listens; its backlog is the request queue.
-
-    The kernel queues one connection more than the backlog says.
-    """
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(backlog - 1)
-    listener.setblocking(False)
-    return listener
-
-
-def socket_name(number: int, signature: str) -> str:
-    """Return a short file name for a signature of any length."""
-    readable = re.sub(r"[^A-Za-z0-9_.-]", "_", signature)[:24]
-    return f"{number:03d}-{readable}.sock"
-
-
-def runtime_folder(app_folder: Path) -> Path:
-    """Return a private folder for sockets: in the application folder, or in /tmp if that is long.
-
-    Raises:
-        StartError: it cannot be made, or somebody else owns it.
-    """
-    folder = app_folder / "run"
-    if len(os.fsencode(folder)) + LONGEST_SOCKET_NAME > MAX_UNIX_PATH:
-        digest = hashlib.sha256(str(app_folder).encode()).hexdigest()[:16]
-        folder = Path(f"/tmp/bis-{os.geteuid()}-{digest}")  # noqa: S108 - checked just below
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        details = folder.lstat()
-        if details.st_uid != os.geteuid() or not stat.S_ISDIR(details.st_mode):
-            raise StartError(f"{folder} belongs to somebody else")
-        folder.chmod(0o700)
-    except OSError as error:
-        raise StartError(f"cannot make the folder {folder}: {error.strerror}") from error
-    return folder

@@ -17,6 +17,7 @@ from basic_inference_server.core.child_spec import (
     SPEC_VARIABLE,
     GatewaySpec,
     ServerSpec,
+    for_our_start,
     write_spec,
 )
 from basic_inference_server.core.logs import LOG_MARK_VARIABLE, RECORD_MARK
@@ -57,17 +58,21 @@ class Spawner:
         return f"{self.run_id}.{name}.{generation}"
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        """Return a child's environment: ours, quiet libraries, then the operator's `ENV`."""
+        """Return a child's environment: ours, quiet libraries, then the operator's `ENV`.
+
+        It finds this package, wherever that is; our roles take that back when they have started.
+        """
         inherited = process_environment()
-        paths = [PACKAGE_PARENT, *filter(None, inherited.get("PYTHONPATH", "").split(os.pathsep))]
+        operators = {**inherited, **extra}
+        paths = [PACKAGE_PARENT, *filter(None, operators.get("PYTHONPATH", "").split(os.pathsep))]
+        ours = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONUNBUFFERED": "1"}
         return {
             **inherited,
             **{key: value for key, value in QUIET_LIBRARIES.items() if key not in inherited},
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-            "PYTHONUNBUFFERED": "1",
             "BIS_SUPERVISED": "1",
             LOG_MARK_VARIABLE: self.log_secret,
             **extra,
+            **for_our_start(ours, operators),
         }
 
     def role(

@@ -25,7 +25,7 @@ from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
 from basic_inference_server.supervision.endpoint_files import EndpointFiles
 from basic_inference_server.supervision.event_store import EventStore
-from basic_inference_server.supervision.exclusive import announce_stop
+from basic_inference_server.supervision.folder_watch import FolderWatch
 from basic_inference_server.supervision.lifecycle import RESTING_STATES, Lifecycle
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import Places
@@ -65,6 +65,7 @@ class Supervisor:
         self._clean_up_crew = CleanUpCrew(self._workshop.spawner, self.generations, self.log)
         self._out_of_memory = self._workshop.out_of_memory
         self._support_watch = SupportWatch(self.log)
+        self._folder_watch = FolderWatch(places, self.log)
         self.reloading = Reloading(self, places)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
         self.start_error: str | None = None
@@ -99,6 +100,11 @@ class Supervisor:
             self.servers[signature] = self._workshop.server(
                 signature, section, self.settings, self._server_hooks
             )
+
+    @property
+    def app_folder(self) -> str:
+        """The folder for what outlives a restart."""
+        return str(self._launch.app_folder)
 
     @property
     def gateway_scoreboard(self) -> GatewayScoreboard:
@@ -181,7 +187,7 @@ class Supervisor:
         if self._stop_reason is None:
             self._stop_reason = reason
             self.log.info("stopping", why=reason)
-            announce_stop(self._places.lock_fd, self.settings.GRACEFUL_TIMEOUT + STOP_REST_S)
+            self._places.folder.announce_stop(self.settings.GRACEFUL_TIMEOUT + STOP_REST_S)
             asyncio.get_running_loop().call_later(delay_s, self._stopping.set)
 
     def _cannot_start(self, error: str) -> None:
@@ -205,6 +211,7 @@ class Supervisor:
             self._replace_changed()
         self.gateway.tick(now_s)
         self._out_of_memory.tick(now_s)
+        self._folder_watch.tick(now_s)
         self._clean_up_crew.tick(now_s)
         for program in self.support.values():
             program.tick(now_s)

@@ -83,7 +83,7 @@ class Workshop:
             app_version=launch.app_version,
             out_of_memory=self.out_of_memory,
             stamp_of=self._files.stamp_of,
-            control_path=str(self._places.control_path),
+            control_path=self._places.control_path,
         )
         place = self._places.servers[signature]
         relay = self._relay(signature)
@@ -120,7 +120,7 @@ class Workshop:
             listen_fd=places.gateway_listener.fileno(),
             announce_fd=theirs.fileno(),
             scoreboard_fd=self.gateway_scoreboard.fd,
-            control_path=str(places.control_path),
+            control_path=places.control_path,
             log_level=settings.LOG_LEVEL,
             app_version=self._launch.app_version,
             server_name=settings.SERVER_NAME,

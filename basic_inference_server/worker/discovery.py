@@ -151,9 +151,9 @@ def find_endpoint(
     Raises:
         EndpointLoadError: it cannot be found or imported; the message says what to change.
     """
-    if not folder.is_dir():
-        raise EndpointLoadError(f"there is no endpoints folder at {folder}")
     if kept is None:
+        if not folder.is_dir():
+            raise EndpointLoadError(f"there is no endpoints folder at {folder}")
         path = find_file(folder, server_class)
         module = import_file(path)
     else:

@@ -92,12 +92,17 @@ class KeptFinder(importlib.abc.MetaPathFinder):
 
     def __init__(self, kept: KeptCode) -> None:
         self._shared = kept.shared
+        self._folder = kept.path.parent
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return how to load a shared file; `None` for every other module."""
+        """Return how to load a shared file, or its folder if that is gone; `None` for others."""
         del path, target
+        if fullname == self._folder.name and not self._folder.is_dir():
+            package = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+            package.submodule_search_locations = [str(self._folder)]
+            return package
         found = self._shared.get(fullname)
         if found is None:
             return None

@@ -126,6 +126,30 @@ def test_read_only_root_is_enough(tmp_path: Path, figure: Figure, shared_memory:
         gateway.kill()
 
 
+@needs_root
+def test_proc_that_shows_processes_only_is_enough(tmp_path: Path) -> None:
+    """As with systemd's ProcSubset=pid; the disk that is shown is that of the own folder."""
+    write_project(tmp_path, {"misbehaving": {}, "healthy": {}}, SOURCES)
+    (tmp_path / "_cache").mkdir()
+    port = free_port()
+    mounts = (
+        f"mount -t tmpfs -o size=512m none {tmp_path}/_cache; "
+        "mount -t proc -o subset=pid none /proc"
+    )
+    gateway = start_gateway(tmp_path, command=in_own_mounts(tmp_path, mounts, port))
+    try:
+        wait_until_it_answers(gateway, port)
+        status = gateway.get("/system_status").json()["SYSTEM_STATUS"]
+        assert (0.5, None) == (status["disk_total"], status["cpu_percent"])
+        assert 0 < status["mem_avail"] <= status["mem_total"]
+        assert 0 < status["mem_servers"]["healthy"] < 2
+        assert 502 == do(gateway, "misbehaving", "exit_now", CODE=3).status_code
+        wait_until_ready(gateway, "misbehaving")
+        assert 0 == gateway.stop()
+    finally:
+        gateway.kill()
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_wall_clock_that_leaps_changes_nothing(tmp_path: Path, figure: Figure) -> None:
     """An hour forward, two back: no restart, no wrong deadline, no request lost (R9)."""

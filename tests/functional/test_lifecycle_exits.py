@@ -55,19 +55,6 @@ def test_application_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> N
     assert "cannot make the folder" in ended.stderr.decode()
 
 
-def test_unwritable_database_costs_no_request(tmp_path: Path) -> None:
-    """A broken event store is said once; requests, administration and the stop go on."""
-    write_project(tmp_path, {"echo": {}}, {"echo": ECHO})
-    (tmp_path / "_cache").mkdir()
-    (tmp_path / "_cache" / "events.sqlite").write_bytes(b"this is no database" * 100)
-    with running_gateway(tmp_path) as gateway:
-        assert 200 == gateway.run("echo", INPUT_VALUE=1).status_code
-        assert 200 == gateway.get("/system_status").status_code
-        complaints = [e for e in gateway.events if e["event"] == "events_not_stored"]
-        assert 1 == len(complaints)
-        assert 0 == gateway.stop()
-
-
 def test_one_endpoint_runs_as_a_service_of_its_own(tmp_path: Path) -> None:
     """`FlaskModelServer` runs one endpoint of the configuration and no other."""
     write_project(

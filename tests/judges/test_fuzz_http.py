@@ -27,8 +27,9 @@ class ProntoHub(FakeHub):
     """Has every call answered in the loop's next turn, as a free worker would."""
 
     def call(
-        self, path: str, head: bytes, body: bytes, deadline_ns: int, listener: Listener
-    ) -> Call:
+        self, path: str, head: bytes, body: bytes, deadline_ns: int, listener: Listener,
+        _link: str = "",
+    ) -> Call:  # fmt: skip
         """Keep a call until then; its client may leave before."""
         call = super().call(path, head, body, deadline_ns, listener)
         asyncio.get_running_loop().call_soon(self._reply_to, listener)

@@ -91,6 +91,7 @@ class Bench:
         self.loop = asyncio.get_running_loop()
         self.hub = Hub(self.loop)
         self.path = str(folder / "w.sock")
+        self.link = ""
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
         self.listener.listen(backlog)
@@ -103,7 +104,7 @@ class Bench:
         now_ns = monotonic_ns()
         deadline_ns = deadline_after(timeout_s, now_ns)
         head = encode_request(b"id-1", KIND, len(body), deadline_ns, now_ns)
-        ending.call = self.hub.call(self.path, head, body, deadline_ns, ending)
+        ending.call = self.hub.call(self.path, head, body, deadline_ns, ending, self.link)
         return ending, ending.call
 
     async def accept(self) -> socket.socket:

@@ -46,8 +46,9 @@ class FakeHub:
         self.refusal: Exception | None = None
 
     def call(
-        self, path: str, head: bytes, body: bytes, deadline_ns: int, listener: Listener
-    ) -> Call:
+        self, path: str, head: bytes, body: bytes, deadline_ns: int, listener: Listener,
+        _link: str = "",
+    ) -> Call:  # fmt: skip
         """Keep a call, or refuse it."""
         if self.refusal is not None:
             raise self.refusal

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import psutil
 from flask import Blueprint, Response, current_app, request
 
-from basic_inference_server.core.memory import container_limit_bytes, sum_proportional_bytes
+from basic_inference_server.core.memory import (
+    PAGE_BYTES,
+    container_limit_bytes,
+    sum_proportional_bytes,
+)
 from basic_inference_server.gateway.control_plane.fields import request_fields, signature_field
 from basic_inference_server.gateway.control_plane.plumbing import (
     administrator_only,
@@ -42,7 +49,7 @@ def system_status() -> Response:
     overview = supervisor().ask("system_overview")
     return respond(
         {
-            "SYSTEM_STATUS": _resources(overview["processes"]),
+            "SYSTEM_STATUS": _resources(overview["processes"], overview["app_folder"]),
             "SYSTEM_ALERTS": overview["alerts"],
             "SYSTEM_HISTORY": overview["history"],
         }
@@ -53,14 +60,29 @@ def _gigabytes(byte_count: float) -> float:
     return round(byte_count / GB, 3)
 
 
-def _resources(processes: dict[str, Any]) -> dict[str, Any]:
-    machine = psutil.virtual_memory()
-    total, available = machine.total, machine.available
+def _machine_memory() -> tuple[int, int]:
+    """Return how much memory there is, and how much of it is free to take."""
+    try:
+        machine = psutil.virtual_memory()
+    except OSError:  # a /proc that shows processes only, as systemd's ProcSubset=pid leaves it
+        return os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES, os.sysconf("SC_AVPHYS_PAGES") * PAGE_BYTES
+    return machine.total, machine.available
+
+
+def _processor_percent() -> float | None:
+    try:
+        return psutil.cpu_percent()
+    except OSError:  # the same
+        return None
+
+
+def _resources(processes: dict[str, Any], app_folder: str) -> dict[str, Any]:
+    total, available = _machine_memory()
     container = container_limit_bytes()
     if container is not None and container[0] < total:
         total, used = container
         available = max(0, min(available, total - used))
-    disk = psutil.disk_usage(".")
+    disk = shutil.disk_usage(app_folder if Path(app_folder).exists() else ".")
     gateway = sum_proportional_bytes(processes["gateway"])
     servers = {name: sum_proportional_bytes(pids) for name, pids in processes["servers"].items()}
     ours = gateway + sum(servers.values())
@@ -74,7 +96,7 @@ def _resources(processes: dict[str, Any]) -> dict[str, Any]:
         "mem_servers": {name: _gigabytes(size) for name, size in servers.items()},
         "disk_total": _gigabytes(disk.total),
         "disk_avail": _gigabytes(disk.free),
-        "cpu_percent": psutil.cpu_percent(),
+        "cpu_percent": _processor_percent(),
     }
 
 

@@ -65,6 +65,24 @@ def test_reply_may_come_byte_by_byte(tmp_path: Path) -> None:
     on_a_bench(tmp_path, scenario)
 
 
+def test_socket_that_lost_its_name_is_reached_by_its_link(tmp_path: Path) -> None:
+    """A request does not depend on a file that anybody may remove."""
+
+    async def scenario(bench: Bench) -> None:
+        handle = os.open(bench.path, os.O_PATH)
+        Path(bench.path).unlink()
+        with pytest.raises(Unreachable):
+            bench.call()
+        bench.link = f"/proc/self/fd/{handle}"
+        ending, _ = bench.call()
+        worker = await bench.accept()
+        await bench.answer(worker, b"[1]")
+        assert ("reply", b"[1]") == await ending.wait()
+        os.close(handle)
+
+    on_a_bench(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("size", [0, 65536, 65537, 300_000, LARGE])
 def test_bodies_of_any_size_go_both_ways(tmp_path: Path, size: int) -> None:
     """What is larger than a socket takes goes on when there is room."""

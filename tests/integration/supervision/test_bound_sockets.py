@@ -15,11 +15,11 @@ import pytest
 
 from basic_inference_server.gateway.ports import listen
 from basic_inference_server.supervision.exclusive import lock_folder
+from basic_inference_server.supervision.socket_folder import listening_unix_socket
 from basic_inference_server.supervision.sockets import (
     StartError,
     bind_direct_port,
     bind_tcp,
-    listening_unix_socket,
     waiting_connections,
 )
 
@@ -34,6 +34,12 @@ def opened() -> Iterator[list[socket.socket]]:
     yield sockets
     for one in sockets:
         one.close()
+
+
+def listen_at(path: Path, backlog: int) -> socket.socket:
+    listener, handle = listening_unix_socket(path, backlog)
+    os.close(handle)
+    return listener
 
 
 def port_of(listener: socket.socket) -> int:
@@ -189,7 +195,7 @@ def test_unix_socket_queues_exactly_what_it_shall(
 ) -> None:
     """The backlog is the request queue: one more is refused at once."""
     path = tmp_path / "s.sock"
-    opened.append(listening_unix_socket(path, queue_size))
+    opened.append(listen_at(path, queue_size))
     for _ in range(queue_size):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         opened.append(client)
@@ -209,7 +215,7 @@ def test_unix_socket_is_private_and_replaces_a_stale_one(
     stale = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     stale.bind(str(path))
     stale.close()
-    opened.append(listening_unix_socket(path, 1))
+    opened.append(listen_at(path, 1))
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     assert not opened[0].getblocking()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield places
     for one in made:
         one.close_ports()
-        one.control_listener.close()
-        os.close(one.lock_fd)
-        for server in one.servers.values():
-            server.listener.close()
         one.clean_up()
+        one.folder.close()
 
 
 def test_ports_that_are_ours_or_chosen_are_not_given_out(make: Make) -> None:

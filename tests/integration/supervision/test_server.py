@@ -20,7 +20,7 @@ from basic_inference_server.supervision.server_parts import (
     ServerOptions,
     ServerPlace,
 )
-from basic_inference_server.supervision.sockets import listening_unix_socket
+from basic_inference_server.supervision.socket_folder import listening_unix_socket
 from basic_inference_server.supervision.spawning import Spawner
 from tests.support.projects import ECHO, write_project
 
@@ -54,7 +54,7 @@ class Supervised:
         log = EventLog(self.said.append)
         spawner = Spawner(str(folder))
         path = folder / "s.sock"
-        self.listener = listening_unix_socket(path, 10)
+        self.listener, self.handle = listening_unix_socket(path, 10)
         self.server = Server(
             "demo",
             settings.CONFIG_ENDPOINTS["demo"],
@@ -93,6 +93,7 @@ class Supervised:
         self.server.kill()
         await self.until(lambda: self.server.is_gone)
         self.listener.close()
+        os.close(self.handle)
         os.close(self.server.scoreboard.fd)
 
 

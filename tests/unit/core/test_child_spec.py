@@ -12,9 +12,11 @@ from basic_inference_server.core.child_spec import (
     SPEC_VARIABLE,
     GatewaySpec,
     ServerSpec,
+    for_our_start,
     read_spec,
     write_spec,
 )
+from basic_inference_server.core.settings import process_environment
 
 SAMPLES: dict[str, Any] = {
     "str": "é \ud800 text",
@@ -54,3 +56,17 @@ def test_specification_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         os.fstat(fd)
     with pytest.raises(KeyError):
         read_spec()
+
+
+def test_environment_of_our_start_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operator has set is as it was, what he has not is not there."""
+    operators = {"OURS_TOO": "before"}
+    start = for_our_start({"OURS_TOO": "now", "ONLY_OURS": "now"}, operators)
+    for name, value in start.items():
+        monkeypatch.setenv(name, value)
+    spec = GatewaySpec(**{field.name: SAMPLES[str(field.type)] for field in fields(GatewaySpec)})
+    monkeypatch.setenv(SPEC_VARIABLE, str(write_spec(spec)))
+    read_spec()
+    left = process_environment()
+    assert "before" == left["OURS_TOO"]
+    assert not (start.keys() - {"OURS_TOO"}) & left.keys()

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +18,26 @@ from basic_inference_server.core.errors import UnknownSignature
 from basic_inference_server.core.topology import Route, RoutingTable, ServerState
 from basic_inference_server.gateway.probes import live_body, ready_report
 
+FOLDER = Path(tempfile.gettempdir()) / f"bis-probes-{os.getpid()}"
+PATH = FOLDER / "w.sock"
+
+
+@pytest.fixture(autouse=True)
+def listener() -> Iterator[socket.socket]:
+    """The socket of every endpoint here; its queue holds one connection."""
+    FOLDER.mkdir()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(PATH))
+        made.listen(0)
+        yield made
+    shutil.rmtree(FOLDER)
+
 
 def table(
     *, is_open: bool = True, is_shutting_down: bool = False, **states: tuple[ServerState, int]
 ) -> RoutingTable:
     routes = {
-        name: Route(name, state, "", 0, 30.0, ready_workers=workers)
+        name: Route(name, state, str(PATH), 0, 30.0, ready_workers=workers)
         for name, (state, workers) in states.items()
     }
     disabled = tuple(n for n, (state, _) in states.items() if state is ServerState.DISABLED)
@@ -100,3 +121,47 @@ def test_gateway_that_goes_down_is_not_ready() -> None:
 def test_gateway_that_is_not_open_is_not_ready() -> None:
     """Before the first table there is nothing to serve."""
     assert (503, False, {}) == report(RoutingTable())
+
+
+def test_endpoint_whose_socket_cannot_be_reached_is_not_ready(listener: socket.socket) -> None:
+    """What its workers say is of no use when no request gets to them."""
+    PATH.unlink()
+    missing = "READY, but unreachable: No such file or directory"
+    assert (503, False, {"a": missing}) == report(table(a=READY))
+    PATH.touch()
+    refused = "READY, but unreachable: Connection refused"
+    assert (503, False, {"a": refused}) == report(table(a=READY))
+
+
+def test_endpoint_whose_path_is_gone_is_reached_by_its_link(listener: socket.socket) -> None:
+    """The supervisor's descriptor leads to a socket that has lost its name."""
+    handle = os.open(PATH, os.O_PATH)
+    try:
+        PATH.unlink()
+        route = Route("a", *READY[:1], str(PATH), 0, 30.0, ready_workers=1,
+                      socket_link=f"/proc/{os.getpid()}/fd/{handle}")  # fmt: skip
+        assert (200, True, {}) == report(RoutingTable({"a": route}, is_open=True))
+    finally:
+        os.close(handle)
+
+
+def test_asking_takes_no_place_in_the_queue(listener: socket.socket) -> None:
+    """However often it is asked, a full queue is still a reachable one."""
+    for _ in range(10):
+        assert (200, True, {}) == report(table(a=READY))
+    with socket.socket(socket.AF_UNIX) as request:
+        request.setblocking(False)
+        request.connect(str(PATH))
+        assert (200, True, {}) == report(table(a=READY))
+
+
+def test_process_without_descriptors_is_not_ready() -> None:
+    """It could not connect to any worker."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    routes = table(a=READY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        status, _, waiting = report(routes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (503, {"a": "READY, but unreachable: Too many open files"}) == (status, waiting)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.errors import NotReady
 from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.supervision.event_store import KEPT_PER_SIGNATURE, EventStore
+from tests.support.eventually import eventually
 from tests.support.manual_clock import ManualClock
 
 
@@ -36,8 +42,7 @@ class Stores:
 
     def kill(self, store: EventStore) -> None:
         """End a store as SIGKILL does: what was written is there, nothing is said."""
-        store._thread.submit(store._close)
-        store._thread.shutdown(wait=True)
+        store._database.close()
         self.opened.remove(store)
 
 
@@ -202,22 +207,24 @@ def test_clean_end_closes_the_database(stores: Stores) -> None:
 def test_disk_error_is_said_once_and_costs_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is gone makes one line a minute, no exception and empty answers."""
+    """A disk that is gone makes one line a minute, and who asks is told the cause."""
     clock = ManualClock()
-    monkeypatch.setattr("basic_inference_server.supervision.event_store.monotonic_s", clock)
+    monkeypatch.setattr("basic_inference_server.supervision.event_database.monotonic_s", clock)
     stores = Stores(tmp_path / "nowhere" / "events.sqlite")
     store = stores.open()
     store.begin_run("1")
     store.record_state("demo", "READY", "", None)
     store.touch_run()
     store.record_notifications("demo", [{"msg": "x"}])
-    assert [] == notifications(store)
-    assert {"runs": [], "states": []} == history(store)
-    assert [("events_not_stored", "error", str(stores.path))] == [
-        (event["event"], event["level"], event["file"]) for event in stores.said
+    with pytest.raises(NotReady, match=r"cannot be read: .*No such file"):
+        notifications(store)
+    cause = f"[Errno 2] No such file or directory: '{stores.path}'"
+    assert {"runs": [], "states": [], "error": cause} == history(store)
+    assert [("events_not_stored", "error", str(stores.path), cause)] == [
+        (event["event"], event["level"], event["file"], event["error"]) for event in stores.said
     ]
     clock.advance(60)
-    assert [] == notifications(store)
+    history(store)
     assert 2 == len(stores.said)
     stores.end(store)
 
@@ -234,14 +241,106 @@ def test_disk_that_comes_back_is_used_again(tmp_path: Path) -> None:
     stores.kill(store)
 
 
-def test_file_that_is_no_database_is_said_and_left_alone(stores: Stores) -> None:
-    """Somebody else's file is not overwritten."""
-    stores.path.write_bytes(b"not a database at all, but long enough to look at" * 100)
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"not a database at all, but long enough to look at" * 100, id="no database"),
+        pytest.param(b"SQLite format 3\0" + b"\0" * 5000, id="a damaged one"),
+    ],
+)
+def test_file_that_is_no_database_is_set_aside(stores: Stores, content: bytes) -> None:
+    """It is kept under another name and said, and what happens now is recorded."""
+    stores.path.write_bytes(content)
     store = stores.open()
+    store.begin_run("1")
     store.record_state("demo", "READY", "", None)
-    assert [] == notifications(store)
+    assert ["READY"] == [one["state"] for one in history(store)["states"]]
+    assert [("events_set_aside", f"{stores.path}.damaged")] == [
+        (event["event"], event["kept_as"]) for event in stores.said
+    ]
+    assert content == Path(f"{stores.path}.damaged").read_bytes()
+
+
+def test_database_of_something_else_is_set_aside(stores: Stores) -> None:
+    """Tables of these names with other columns are no history of ours."""
+    other = sqlite3.connect(stores.path)
+    other.execute("CREATE TABLE runs (id INTEGER PRIMARY KEY, miles REAL)")
+    other.close()
+    store = stores.open()
+    store.begin_run("7")
+    assert ["7"] == [run["ver"] for run in history(store)["runs"]]
+    assert ["events_set_aside"] == [event["event"] for event in stores.said]
+
+
+def test_locked_file_names_the_one_who_locks_it_and_loses_nothing(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks meanwhile is told; what happened meanwhile is written when the lock has gone."""
+    monkeypatch.setattr("basic_inference_server.supervision.event_database.RETRY_S", 0.05)
+    store = stores.open()
+    store.begin_run("1")
+    assert 1 == len(history(store)["runs"])
+    program = (
+        "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]);"
+        "d.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(stores.path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        assert b"locked\n" == other.stdout.readline()
+        store.record_state("demo", "BACKOFF", "", None)
+        problem = f"database is locked by pid {other.pid}"
+        assert {"runs": [], "states": [], "error": problem} == history(store)
+        other.communicate()
+    eventually(lambda: "error" not in history(store), what="it is read again")
+    assert ["BACKOFF"] == [one["state"] for one in history(store)["states"]]
+    assert [("events_not_stored", problem)] == [(e["event"], e["error"]) for e in stores.said]
+
+
+def test_end_does_not_wait_for_a_lock(stores: Stores) -> None:
+    """A stop is not held up, however much waits to be written."""
+    store = stores.open()
+    store.begin_run("1")
+    assert 1 == len(history(store)["runs"])
+    locker = sqlite3.connect(stores.path)
+    locker.execute("BEGIN EXCLUSIVE")
+    for _ in range(100):
+        store.record_state("demo", "STOPPED", "", None)
+    before_s = monotonic_s()
+    stores.end(store)
+    assert monotonic_s() - before_s < 10  # each alone would wait for half a second
+    locker.close()
     assert ["events_not_stored"] == [event["event"] for event in stores.said]
-    assert stores.path.read_bytes().startswith(b"not a database")
+
+
+def test_history_of_an_older_version_is_kept(stores: Stores) -> None:
+    """It had a write-ahead log, which goes with the first start; nothing of it is lost."""
+    store = stores.open()
+    store.record_state("demo", "READY", "yesterday", None)
+    stores.kill(store)
+    older = sqlite3.connect(stores.path)
+    assert ("wal",) == older.execute("PRAGMA journal_mode=WAL").fetchone()
+    older.execute("UPDATE state_changes SET why='kept'")
+    older.commit()
+    copy = stores.path.with_name("copy")
+    copy.mkdir()
+    for path in stores.path.parent.glob("events.sqlite*"):
+        shutil.copy(path, copy / path.name)
+    older.close()
+    killed = Stores(copy / "events.sqlite")
+    store = killed.open()
+    assert ["kept"] == [one["why"] for one in history(store)["states"]]
+    assert ["events.sqlite"] == [path.name for path in copy.iterdir()]
+    killed.kill(store)
+
+
+def test_text_that_is_no_text_is_stored_visibly(stores: Stores) -> None:
+    """Half a character in a notification does not cost the others."""
+    store = stores.open()
+    store.record_notifications("demo", [{"msg": "\ud800 odd"}, {"msg": "even"}])
+    assert ["\\ud800 odd", "even"] == [item["msg"] for item in notifications(store)]
 
 
 def test_other_programs_can_read_the_file_meanwhile(stores: Stores) -> None:
