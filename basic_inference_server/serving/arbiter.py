@@ -13,7 +13,7 @@ from pathlib import Path
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import monotonic_ns, monotonic_s
-from basic_inference_server.core.scoreboard import ServerScoreboard, WorkerState
+from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading, WorkerState
 from basic_inference_server.prefork.arbiter import (
     PreforkApplication,
     PreforkArbiter,
@@ -125,5 +125,10 @@ class ServerArbiter(PreforkArbiter):
             calls=calls,
             had_loaded=had_loaded,
             was_busy=reading.state is WorkerState.BUSY,
-            is_clean=was_asked or status == 0,
+            is_clean=was_asked or _has_left(reading, status),
         )
+
+
+def _has_left(reading: SlotReading, status: int) -> bool:
+    """Say whether a worker has served to its end; `os._exit(0)` in an endpoint is none."""
+    return status == 0 and reading.state is WorkerState.LEAVING

@@ -133,6 +133,8 @@ class PullWorker(Worker):
         self._announce_ready(found)
         self._serve()
         self.notifications.send()
+        # An end without this is none that anybody has asked for, whatever its exit code.
+        self.slot.set_state(WorkerState.LEAVING, monotonic_ns())
 
     def _load(self) -> FoundEndpoint:
         spec = self.spec

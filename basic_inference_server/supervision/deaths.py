@@ -11,6 +11,22 @@ from basic_inference_server.supervision.memory_watch import MemoryWatch, OutOfMe
 from basic_inference_server.supervision.output_relay import OutputRelay
 from basic_inference_server.supervision.worker_watch import WorkerWatch
 
+UNASKED = "(os._exit or sys.exit in the endpoint?)"
+
+
+def while_loading(cause: str) -> str:
+    """Return in words how a worker has ended that had not loaded yet."""
+    if cause == "exit code 0":
+        return f"a worker ended with exit code 0 while it loaded {UNASKED}"
+    return f"a worker died while loading: {cause}"
+
+
+def describe_exit(code: int) -> str:
+    """Return in words how a master has ended whom nobody had asked to."""
+    if code == 0:
+        return f"exit code 0 {UNASKED}"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
 
 class Deaths:
     """Joins a worker's end with what was seen of it before: limits, memory, output."""

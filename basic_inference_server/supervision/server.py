@@ -23,7 +23,7 @@ from basic_inference_server.core.topology import (
 from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.child_process import ChildEvents, announcement_sockets
 from basic_inference_server.supervision.code_watch import CodeWatch
-from basic_inference_server.supervision.deaths import Deaths
+from basic_inference_server.supervision.deaths import Deaths, describe_exit, while_loading
 from basic_inference_server.supervision.endpoint_files import FileStamp
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.lifecycle import (
@@ -326,13 +326,13 @@ class Server(Lineage):
         self._hooks.on_worker_exit(self.signature, message)
         failed_to_load = not message["had_loaded"] and not message["is_clean"]
         if generation is self.replacement and failed_to_load:
-            self._drop_replacement(f"a worker died while loading: {message['cause']}")
+            self._drop_replacement(while_loading(message["cause"]))
         elif generation is self.current and failed_to_load and not self.ready_workers:
-            error = f"a worker died while loading: {message['cause']}"
+            error = while_loading(message["cause"])
             self.keeper.feed(LoadFailed(error, is_permanent=False), error)
         elif generation is self.current:
-            cause = f"a worker has ended: {message['cause']}"
-            self._count_workers(cause, cause if failed_to_load else None)
+            error = while_loading(message["cause"]) if failed_to_load else None
+            self._count_workers(f"a worker has ended: {message['cause']}", error)
 
     def _say_death(self, generation: Generation, message: dict[str, Any], verdict: Verdict) -> None:
         if generation.process is not None:
@@ -348,7 +348,7 @@ class Server(Lineage):
     def _on_master_exit(self, generation: Generation, code: int) -> None:
         generation.exit_code = code
         generation.ready_pids.clear()
-        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+        cause = describe_exit(code)
         if generation is self.current:
             self._notify("server_died", f"the server's master ended: {cause}")
             self.keeper.feed(Exited(f"the server's master ended: {cause}"), "its master ended")
