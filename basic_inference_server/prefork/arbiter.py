@@ -2,7 +2,8 @@
 
 Its listening sockets belong to the supervisor: they are handed over, so that gunicorn neither opens
 a port of its own accord nor unlinks a Unix socket's path when it stops. Workers are forked without
-pauses. And no exit status of a worker ends the master; the owner is told instead.
+pauses, unless they end again and again. And no exit status of a worker ends the master; the owner
+is told instead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gunicorn.arbiter import Arbiter
 
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.prefork.gunicorn_log import GunicornLog
+from basic_inference_server.prefork.respawn import Places
 
 HELD_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat files, unlinked at once
@@ -51,15 +53,17 @@ class PreforkArbiter(Arbiter):
         self.LISTENERS = [listener]
         # How gunicorn notes that the sockets are not its own: it never unlinks them then.
         self.systemd = True
+        self.places = Places()
         self._asked_to_leave: set[int] = set()
 
     def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Take note of an ended worker, its `waitpid` status, and whether it was asked to leave."""
 
     def spawn_workers(self) -> None:
-        """Fork what is missing, at once: gunicorn's pauses only delay the start."""
-        for _ in range(self.num_workers - len(self.WORKERS)):
-            self.spawn_worker()
+        """Fork what is missing, as far as its places may be filled now."""
+        missing = self.num_workers - len(self.WORKERS)
+        for record in self.places.to_fill(missing, monotonic_s()):
+            self.places.fill(record, self.spawn_worker())
 
     def spawn_worker(self) -> int:
         """Fork one worker; a signal that comes before it has handlers waits for them.

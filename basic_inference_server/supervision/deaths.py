@@ -6,6 +6,7 @@ import signal
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_s
+from basic_inference_server.prefork.respawn import YOUNG_S
 from basic_inference_server.supervision.autopsy import Death, Verdict, examine
 from basic_inference_server.supervision.memory_watch import MemoryWatch, OutOfMemoryWatch
 from basic_inference_server.supervision.output_relay import OutputRelay
@@ -14,11 +15,23 @@ from basic_inference_server.supervision.worker_watch import WorkerWatch
 UNASKED = "(os._exit or sys.exit in the endpoint?)"
 
 
-def while_loading(cause: str) -> str:
-    """Return in words how a worker has ended that had not loaded yet."""
-    if cause == "exit code 0":
-        return f"a worker ended with exit code 0 while it loaded {UNASKED}"
-    return f"a worker died while loading: {cause}"
+def fault_of(message: dict[str, Any], verdict: Verdict) -> str | None:
+    """Return what is wrong with the server when a worker has ended like that; `None`: nothing.
+
+    A worker that a request or somebody outside has ended says nothing about the next one, and
+    neither does one that had served for a while.
+    """
+    if message["is_clean"]:
+        return None
+    cause = verdict.cause
+    if not message["had_loaded"]:
+        if cause == "exit code 0":
+            return f"a worker ended with exit code 0 while it loaded {UNASKED}"
+        return f"a worker died while loading: {cause}"
+    was_ended_for_a_reason = cause != message["cause"] and not message["was_busy"]
+    if message["ended_young"] or (was_ended_for_a_reason and message["lived_s"] < YOUNG_S):
+        return f"a worker ended soon after it had loaded: {cause}"
+    return None
 
 
 def describe_exit(code: int) -> str:

@@ -23,11 +23,12 @@ from basic_inference_server.core.topology import (
 from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.child_process import ChildEvents, announcement_sockets
 from basic_inference_server.supervision.code_watch import CodeWatch
-from basic_inference_server.supervision.deaths import Deaths, describe_exit, while_loading
+from basic_inference_server.supervision.deaths import Deaths, describe_exit, fault_of
 from basic_inference_server.supervision.endpoint_files import FileStamp
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.lifecycle import (
     RESTING_STATES,
+    Crashed,
     Exited,
     LoadBegan,
     LoadFailed,
@@ -312,9 +313,9 @@ class Server(Lineage):
             self._count_workers("a worker could not load", error)
 
     def _on_worker_exit(self, generation: Generation, message: dict[str, Any]) -> None:
-        pid = message["pid"]
-        generation.ready_pids.discard(pid)
+        generation.ready_pids.discard(message["pid"])
         verdict = self.deaths.examine(message)
+        error = fault_of(message, verdict)
         message["generation"] = generation.number
         message["cause"] = verdict.cause
         # Of a batch nobody can say which request it was.
@@ -324,15 +325,21 @@ class Server(Lineage):
         if not is_expected:
             self._say_death(generation, message, verdict)
         self._hooks.on_worker_exit(self.signature, message)
-        failed_to_load = not message["had_loaded"] and not message["is_clean"]
-        if generation is self.replacement and failed_to_load:
-            self._drop_replacement(while_loading(message["cause"]))
-        elif generation is self.current and failed_to_load and not self.ready_workers:
-            error = while_loading(message["cause"])
-            self.keeper.feed(LoadFailed(error, is_permanent=False), error)
+        if generation is self.replacement and error is not None:
+            self._drop_replacement(error)
         elif generation is self.current:
-            error = while_loading(message["cause"]) if failed_to_load else None
-            self._count_workers(f"a worker has ended: {message['cause']}", error)
+            self._go_on(message, error)
+
+    def _go_on(self, message: dict[str, Any], error: str | None) -> None:
+        """Go on with the workers that are left; without any, what goes wrong is backed off."""
+        if error is None or self.ready_workers:
+            # One that was parked has told itself why it could not load.
+            news = None if message["was_parked"] else error
+            self._count_workers(f"a worker has ended: {message['cause']}", news)
+        elif message["had_loaded"]:
+            self.keeper.feed(Crashed(error, is_replaced=not message["retry_in_s"]), error)
+        else:
+            self.keeper.feed(LoadFailed(error, is_permanent=False), error)
 
     def _say_death(self, generation: Generation, message: dict[str, Any], verdict: Verdict) -> None:
         if generation.process is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -39,13 +41,15 @@ class EndingWorker(FlaskWorker):
             os._exit(0)
         if is_on("idle"):
             threading.Timer(0.05, os._exit, [0]).start()
+        if is_on("half") and self.worker_id == 1:
+            threading.Timer(0.05, os._exit, [3]).start()
         if is_on("replaced"):
             os._exit(0)
 
     def _predict(self, inputs):
         return {"pid": os.getpid()}
 """
-FAULTS = ("importing", "loading")
+FAULTS = ("importing", "loading", "closing", "idle")
 QUIT = "a worker ended with exit code 0 while it loaded (os._exit or sys.exit in the endpoint?)"
 
 
@@ -58,9 +62,10 @@ def section(fault: str) -> dict[str, Any]:
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """A gateway that opens when every endpoint is settled; one of them is well at first."""
     folder = tmp_path_factory.mktemp("loops")
-    for fault in FAULTS:
+    for fault in (*FAULTS, "half"):
         (folder / fault).touch()
     endpoints = {fault: section(fault) for fault in (*FAULTS, "replaced")}
+    endpoints["half"] = {**section("half"), "NR_WORKERS": 2}
     with shared_gateway(folder, endpoints, {"ending": ENDING}, NO_STARTUP_WAIT=False) as running:
         yield running
 
@@ -78,14 +83,20 @@ def in_backoff(gateway: RunningGateway, name: str, failures: int = 1) -> dict[st
     return found
 
 
+def deaths(gateway: RunningGateway, name: str, least: int) -> list[dict[str, Any]]:
+    """Return the deaths of a server's workers; none while they are fewer than that."""
+    found = [e for e in gateway.events if e["event"] == "worker_died" and e["server"] == name]
+    return found if len(found) >= least else []
+
+
 @pytest.mark.parametrize("fault", ["importing", "loading"])
 def test_exit_with_0_while_loading_is_a_failed_load(gateway: RunningGateway, fault: str) -> None:
     """The gateway opens all the same, and state, callers and administrators get the reason."""
     assert QUIT == in_backoff(gateway, fault)["last_error"]
     assert QUIT in check_error("not_ready", gateway.run(fault))["ERROR"]
-    gateway.post("/restart_server", {"SIGNATURE": fault})
-    answer = gateway.post("/start_server", {"SIGNATURE": fault})
-    assert QUIT in check_error("not_ready", answer)["ERROR"]
+    for command in ("/restart_server", "/start_server"):
+        answer = gateway.post(command, {"SIGNATURE": fault})
+        assert QUIT in check_error("not_ready", answer)["ERROR"]
 
 
 def test_new_generation_that_exits_with_0_leaves_the_old_one(gateway: RunningGateway) -> None:
@@ -98,6 +109,47 @@ def test_new_generation_that_exits_with_0_leaves_the_old_one(gateway: RunningGat
     assert pid == gateway.run("replaced").json()["pid"]
     fault.unlink()
     assert 200 == gateway.post("/restart_server", {"SIGNATURE": "replaced"}).status_code
+
+
+def test_idle_worker_that_exits_with_0_has_died(gateway: RunningGateway) -> None:
+    """Nobody has asked it to end, so it is logged, shown, and slowed down."""
+    shown = in_backoff(gateway, "idle")
+    assert "exit code 0" == shown["last_death"]["cause"]
+    assert "a worker ended soon after it had loaded: exit code 0" == shown["last_error"]
+    first = deaths(gateway, "idle", 1)[0]
+    assert ("exit code 0", False) == (first["cause"], first["is_clean"])
+
+
+@pytest.mark.parametrize("fault", ["idle", "closing"])
+def test_crash_loop_after_the_load_is_backed_off(gateway: RunningGateway, fault: str) -> None:
+    """At once, then after 1, 2 ... s, and callers get the reason meanwhile."""
+    in_backoff(gateway, fault, failures=2)
+    waits = [e["retry_in_s"] for e in gateway.events
+             if e.get("server") == fault and "retry_in_s" in e]  # fmt: skip
+    for expected_s, wait_s in zip((1, 2, 4, 8), waits, strict=False):
+        assert 0.7 * expected_s <= wait_s <= 1.3 * expected_s
+    assert len(waits) + 2 >= len(deaths(gateway, fault, 1))
+    eventually(lambda: "soon after it had loaded" in gateway.run(fault).json().get("ERROR", ""))
+
+
+def test_worker_that_loops_beside_others_is_backed_off(gateway: RunningGateway) -> None:
+    """The others serve; the state says that one is missing, and why."""
+
+    died_at = [
+        datetime.fromisoformat(death["time"].rstrip("Z")).timestamp()
+        for death in eventually(lambda: deaths(gateway, "half", 3), what="it has died three times")
+    ]
+    gaps = [later - earlier for earlier, later in pairwise(died_at)]
+    for least_s, gap_s in zip((1, 2, 4, 8), gaps[1:], strict=False):
+        assert 0.9 * least_s <= gap_s
+    shown = eventually(
+        lambda: (now := gateway.servers()["half"])["state"] == "DEGRADED" and now,
+        what="it is DEGRADED",
+    )
+    assert "a worker ended soon after it had loaded: exit code 3" == shown["last_error"]
+    assert 200 == gateway.run("half").status_code
+    (gateway.base_folder / "half").unlink()
+    assert "READY" == gateway.post("/restart_server", {"SIGNATURE": "half"}).json()["STATE"]
 
 
 def test_loop_is_over_as_soon_as_a_file_has_changed(gateway: RunningGateway) -> None:
