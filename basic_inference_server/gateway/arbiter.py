@@ -69,6 +69,10 @@ class GatewayArbiter(PreforkArbiter):
         self._application.spec.direct_fds.clear()
         super().stop(graceful)
 
+    def on_fork_trouble(self, error: str | None) -> None:
+        """Announce it, and how many processes there are all the same."""
+        self._application.announcer.announce("fork_trouble", error=error, running=len(self.WORKERS))
+
     def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Free the number and say that the process has ended."""
         self._index_of.pop(pid, None)

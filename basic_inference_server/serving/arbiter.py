@@ -68,7 +68,11 @@ class ServerArbiter(PreforkArbiter):
         slot = application.scoreboard.slot(index)
         slot.occupy(0, application.spec.generation, monotonic_ns())
         application.next_slot = index
-        pid: int = super().spawn_worker()
+        try:
+            pid: int = super().spawn_worker()
+        except (OSError, RuntimeError):
+            slot.release()
+            raise
         slot.set_pid(pid)
         self._slots[pid] = index
         return pid
@@ -80,9 +84,14 @@ class ServerArbiter(PreforkArbiter):
 
     def handle_ttin(self) -> None:
         """SIGTTIN: the supervisor has changed the target."""
+        self.forget_fork_trouble()
         self.manage_workers()
 
     handle_ttou = handle_ttin
+
+    def on_fork_trouble(self, error: str | None) -> None:
+        """Announce it, and how many workers there are all the same."""
+        self._application.announcer.announce("fork_trouble", error=error, running=len(self.WORKERS))
 
     def _others_have_loaded(self) -> bool:
         scoreboard = self._application.scoreboard

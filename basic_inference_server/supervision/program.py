@@ -99,11 +99,14 @@ class Program(Lineage):
             generation.ready_pids.discard(message["pid"])
             if message["exit_code"]:
                 self.log.error("worker_died", pid=message["pid"], exit_code=message["exit_code"])
+        elif message.get("kind") == "fork_trouble":
+            self._take_fork_news(generation, message["error"])
         ready, wanted = len(generation.ready_pids), self._ready_when()
         if generation is self.replacement and ready >= wanted:
             self._take_over(generation)
         if generation is self.current:
-            self.keeper.feed(WorkersChanged(ready, wanted), str(message.get("kind")))
+            news = WorkersChanged(ready, wanted, self.fork_error)
+            self.keeper.feed(news, str(message.get("kind")))
 
     def _on_exit(self, generation: Generation, code: int) -> None:
         generation.exit_code = code

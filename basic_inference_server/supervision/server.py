@@ -106,6 +106,7 @@ class Server(Lineage):
     def scale(self, count: int) -> None:
         """Set the number of workers; those that are too many finish their request first."""
         self.scoreboard.target_workers = count
+        self.fork_error = None
         if self.current and self.current.process:
             self.current.process.send_signal(signal.SIGTTIN)
             self._count_workers(f"NR_WORKERS is now {count}")
@@ -255,8 +256,20 @@ class Server(Lineage):
             self._on_load_failed(generation, message)
         elif kind == "worker_exit":
             self._on_worker_exit(generation, message)
+        elif kind == "fork_trouble":
+            self._on_fork_trouble(generation, message)
         elif kind == "loading" and generation is self.current:
             self.keeper.feed(LoadBegan(), "a worker has started")
+
+    def _on_fork_trouble(self, generation: Generation, message: dict[str, Any]) -> None:
+        error = message["error"]
+        self._take_fork_news(generation, error)
+        if generation is not self.current or error is None:
+            return
+        if message["running"]:
+            self._count_workers("a worker is missing", error)
+        else:
+            self.keeper.feed(LoadFailed(error, is_permanent=False), error)
 
     def _on_notifications(self, message: dict[str, Any]) -> None:
         self._hooks.on_notifications(self.signature, message["items"])
