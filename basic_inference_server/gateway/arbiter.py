@@ -89,4 +89,4 @@ def _end_of(status: int, lived_s: float, *, was_asked: bool) -> End:
         return End.LEFT
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in SENT_FROM_OUTSIDE:
         return End.KILLED
-    return End.UNLOADED if lived_s < STARTED_WITHIN_S else End.UNDER_REQUEST
+    return End.UNLOADED if lived_s < STARTED_WITHIN_S else End.USED

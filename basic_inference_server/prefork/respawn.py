@@ -1,7 +1,8 @@
 """When the place of a worker that has ended is filled again.
 
-A worker that has ended by itself soon after it had loaded will do so again, so each such life in a
-row makes the next one wait longer. `after` decides, and is pure; `Places` knows the pids.
+A worker that has ended by itself soon after it had loaded, before any request, will do so again, so
+each such life in a row makes the next one wait longer. `after` decides, and is pure; `Places` knows
+the pids.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SENT_FROM_OUTSIDE = frozenset(
 )  # fmt: skip
 YOUNG_S = 10.0
 MAX_PAUSE_S = 60.0
-CALLERS_DEATHS = 50
+CALLERS_DEATHS = 30
 CALLERS_PAUSE_S = 1.0
 
 
@@ -28,8 +29,8 @@ class End(Enum):
 
     LEFT = "it was asked to, or had served for as long as it was to"
     UNLOADED = "it had not loaded yet"
-    BY_ITSELF = "it had loaded, and executed nothing"
-    UNDER_REQUEST = "it executed a request"
+    UNUSED = "it had loaded, and had no request yet"
+    USED = "it executed a request, or had done so"
     KILLED = "somebody killed it while it executed nothing"
 
 
@@ -39,12 +40,12 @@ class Record:
 
     Attributes:
         failures: lives in a row that have ended by themselves, before or soon after the load.
-        under_requests: lives in a row that a request has ended soon after the load.
+        used: lives in a row that have ended soon after the load, but had requests.
         free_at_s: when the place may be filled, while it is empty; monotonic.
     """
 
     failures: int = 0
-    under_requests: int = 0
+    used: int = 0
     free_at_s: float = 0.0
 
 
@@ -56,8 +57,9 @@ def pause_s(failures: int) -> float:
 def after(record: Record, end: End, lived_s: float, now_s: float) -> Record:
     """Return a place's record after a worker has ended there.
 
-    What has killed a worker under a request, or from outside, says nothing about the next one, and
-    whoever does it sets the pace: only a great many requests in a row that kill make it slower.
+    A request may have ended a worker, then or later, and somebody outside too: that says nothing
+    about the next one, and whoever does it sets the pace. Only a great many such lives in a row
+    make it slower.
 
     Args:
         record: the place's record.
@@ -69,10 +71,10 @@ def after(record: Record, end: End, lived_s: float, now_s: float) -> Record:
         return Record(free_at_s=now_s)
     if end is End.KILLED:
         return replace(record, free_at_s=now_s)
-    if end is End.UNDER_REQUEST:
-        deaths = record.under_requests + 1
-        wait_s = CALLERS_PAUSE_S if deaths > CALLERS_DEATHS else 0.0
-        return replace(record, under_requests=deaths, free_at_s=now_s + wait_s)
+    if end is End.USED:
+        used = record.used + 1
+        wait_s = CALLERS_PAUSE_S if used > CALLERS_DEATHS else 0.0
+        return replace(record, used=used, free_at_s=now_s + wait_s)
     failures = record.failures + 1
     return replace(record, failures=failures, free_at_s=now_s + pause_s(failures))
 

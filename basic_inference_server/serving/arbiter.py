@@ -59,6 +59,7 @@ class ServerArbiter(PreforkArbiter):
         super().__init__(application, listener)
         self._application = application
         self._slots: dict[int, int] = {}
+        self._requests_before: dict[int, int] = {}
         self._has_loaded = False
 
     def spawn_worker(self) -> int:
@@ -75,6 +76,7 @@ class ServerArbiter(PreforkArbiter):
             raise
         slot.set_pid(pid)
         self._slots[pid] = index
+        self._requests_before[pid] = application.scoreboard.read(index).requests
         return pid
 
     def manage_workers(self) -> None:
@@ -107,7 +109,9 @@ class ServerArbiter(PreforkArbiter):
         scoreboard.slot(index).release()
         had_loaded = reading.state not in UNLOADED_STATES
         self._has_loaded = self._has_loaded or had_loaded or self._others_have_loaded()
-        end = _end_of(reading, status, was_asked=was_asked)
+        has_answered = reading.requests > self._requests_before.pop(pid)
+        was_used = has_answered or reading.state is WorkerState.BUSY
+        end = _end_of(reading, status, was_asked=was_asked, was_used=was_used)
         lived_s = (monotonic_ns() - reading.since_ns) / NS_PER_S if had_loaded else 0.0
         # Whether to go on with an endpoint that has never loaded is for the supervisor to say.
         turn_s = SUPERVISORS_TURN_S if end is End.UNLOADED and not self._has_loaded else 0.0
@@ -123,20 +127,18 @@ class ServerArbiter(PreforkArbiter):
             was_parked=reading.state is WorkerState.PARKED,
             was_busy=reading.state is WorkerState.BUSY,
             is_clean=was_asked or (end is End.LEFT and status == 0),
-            lived_s=round(lived_s, 3),
-            ended_young=end is End.BY_ITSELF and lived_s < YOUNG_S,
+            was_unused=had_loaded and not was_used and lived_s < YOUNG_S,
+            has_crashed=end is End.UNUSED and lived_s < YOUNG_S,
             retry_in_s=round(pause_s, 1),
         )
 
 
-def _end_of(reading: SlotReading, status: int, *, was_asked: bool) -> End:
+def _end_of(reading: SlotReading, status: int, *, was_asked: bool, was_used: bool) -> End:
     """Return how a worker has ended; `os._exit(0)` in an endpoint is not how one leaves."""
     if was_asked or reading.state is WorkerState.LEAVING:
         return End.LEFT
     if reading.state in UNLOADED_STATES:
         return End.UNLOADED
-    if reading.state is WorkerState.BUSY:
-        return End.UNDER_REQUEST
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in SENT_FROM_OUTSIDE:
         return End.KILLED
-    return End.BY_ITSELF
+    return End.USED if was_used else End.UNUSED

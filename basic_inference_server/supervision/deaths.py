@@ -6,7 +6,6 @@ import signal
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_s
-from basic_inference_server.prefork.respawn import YOUNG_S
 from basic_inference_server.supervision.autopsy import Death, Verdict, examine
 from basic_inference_server.supervision.memory_watch import MemoryWatch, OutOfMemoryWatch
 from basic_inference_server.supervision.output_relay import OutputRelay
@@ -18,7 +17,7 @@ UNASKED = "(os._exit or sys.exit in the endpoint?)"
 def fault_of(message: dict[str, Any], verdict: Verdict) -> str | None:
     """Return what is wrong with the server when a worker has ended like that; `None`: nothing.
 
-    A worker that a request or somebody outside has ended says nothing about the next one, and
+    A worker that a request or somebody outside may have ended says nothing about the next one, and
     neither does one that had served for a while.
     """
     if message["is_clean"]:
@@ -28,8 +27,8 @@ def fault_of(message: dict[str, Any], verdict: Verdict) -> str | None:
         if cause == "exit code 0":
             return f"a worker ended with exit code 0 while it loaded {UNASKED}"
         return f"a worker died while loading: {cause}"
-    was_ended_for_a_reason = cause != message["cause"] and not message["was_busy"]
-    if message["ended_young"] or (was_ended_for_a_reason and message["lived_s"] < YOUNG_S):
+    was_ended_for_a_reason = cause != message["cause"]
+    if message["has_crashed"] or (message["was_unused"] and was_ended_for_a_reason):
         return f"a worker ended soon after it had loaded: {cause}"
     return None
 

@@ -103,14 +103,17 @@ class Lineage:
     def _carry_out(self, effect: Effect) -> None:
         if effect is Effect.SPAWN:
             self.restarts += self._number > 0
-            self.fork_error = None
-            try:
-                self.current = self._spawn()
-            except OSError as error:
-                self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
+            self._start_current()
         elif self.current is not None:
             self._retire(self.current)
             self.current = None
+
+    def _start_current(self) -> None:
+        self.fork_error = self.current = None
+        try:
+            self.current = self._spawn()
+        except OSError as error:
+            self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
 
     def _take_over(self, generation: Generation) -> None:
         """Let the replacement be the current generation."""

@@ -127,7 +127,7 @@ class Server(Lineage):
             return
         if self.state in WAITING_STATES and self.current is not None:
             self._retire(self.current)
-            self.current = self._spawn()
+            self._start_current()
         elif self.state in SERVING_STATES:
             self._section_before = before
             self.replace(why)

@@ -27,7 +27,7 @@ def waits_after(*ends: End, lived_s: float = SOON_S) -> list[float]:
     return waits
 
 
-@pytest.mark.parametrize("end", [End.BY_ITSELF, End.UNLOADED])
+@pytest.mark.parametrize("end", [End.UNUSED, End.UNLOADED])
 def test_lives_that_end_by_themselves_wait_longer_each_time(end: End) -> None:
     """At once, then after 1, 2, 4 ... 60 s, with the load behind it or not."""
     assert [0, 1, 2, 4, 8, 16, 32, 60, 60] == waits_after(*[end] * 9)
@@ -40,8 +40,8 @@ def test_wait_has_a_cap_for_any_count() -> None:
 
 def test_worker_that_has_served_for_a_while_is_replaced_at_once() -> None:
     """A crash after that is news, and no loop."""
-    assert [0, 0, 0] == waits_after(*[End.BY_ITSELF] * 3, lived_s=YOUNG_S)
-    record = after(Record(failures=5), End.BY_ITSELF, YOUNG_S, NOW_S)
+    assert [0, 0, 0] == waits_after(*[End.UNUSED] * 3, lived_s=YOUNG_S)
+    record = after(Record(failures=5), End.UNUSED, YOUNG_S, NOW_S)
     assert Record(free_at_s=NOW_S) == record
 
 
@@ -53,12 +53,12 @@ def test_load_that_takes_long_is_no_service() -> None:
 def test_kill_from_outside_neither_slows_down_nor_forgives() -> None:
     """Who kills workers gets them back at once; a loop goes on where it was."""
     assert [0] * 20 == waits_after(*[End.KILLED] * 20)
-    assert [0, 1, 0, 2] == waits_after(End.BY_ITSELF, End.BY_ITSELF, End.KILLED, End.BY_ITSELF)
+    assert [0, 1, 0, 2] == waits_after(End.UNUSED, End.UNUSED, End.KILLED, End.UNUSED)
 
 
 def test_requests_that_kill_cost_the_others_no_backoff() -> None:
     """One caller cannot take an endpoint down; a flood of such requests gets a pause of 1 s."""
-    waits = waits_after(*[End.UNDER_REQUEST] * (CALLERS_DEATHS + 2))
+    waits = waits_after(*[End.USED] * (CALLERS_DEATHS + 2))
     assert [0.0] * CALLERS_DEATHS + [1.0, 1.0] == waits
 
 
@@ -77,7 +77,7 @@ def test_each_place_has_a_wait_of_its_own() -> None:
     places = Places()
     for pid in (1, 2):
         places.fill(Record(failures=pid), pid)
-    assert 1 == places.clear(1, End.BY_ITSELF, SOON_S, NOW_S)
+    assert 1 == places.clear(1, End.UNUSED, SOON_S, NOW_S)
     assert 0 == places.clear(2, End.LEFT, SOON_S, NOW_S)
     assert [Record(free_at_s=NOW_S)] == places.to_fill(2, NOW_S)
     assert 2 == len(places.to_fill(3, NOW_S))
@@ -92,7 +92,7 @@ def test_place_keeps_its_count_when_it_is_filled() -> None:
     for pid in range(4):
         (record,) = places.to_fill(1, NOW_S + 100)
         places.fill(record, pid)
-        waits.append(places.clear(pid, End.BY_ITSELF, SOON_S, NOW_S))
+        waits.append(places.clear(pid, End.UNUSED, SOON_S, NOW_S))
     assert [0, 1, 2, 4] == waits
 
 
@@ -101,7 +101,7 @@ def test_fewer_places_forget_those_that_wait_longest() -> None:
     places = Places()
     places.fill(Record(failures=3), 1)
     places.fill(Record(), 2)
-    places.clear(1, End.BY_ITSELF, SOON_S, NOW_S)
+    places.clear(1, End.UNUSED, SOON_S, NOW_S)
     places.clear(2, End.LEFT, SOON_S, NOW_S)
     assert [Record(free_at_s=NOW_S)] == places.to_fill(1, NOW_S + 100)
 
