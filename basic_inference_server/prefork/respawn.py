@@ -80,7 +80,10 @@ def after(record: Record, end: End, lived_s: float, now_s: float) -> Record:
 
 
 class Places:
-    """The records of all workers' places: of those that run by pid, and the empty ones."""
+    """The records of all workers' places: of those that run by pid, and of empty ones.
+
+    An empty place without anything to remember has no record; it may be filled at once.
+    """
 
     def __init__(self) -> None:
         self._taken: dict[int, Record] = {}
@@ -105,5 +108,6 @@ class Places:
         """Take note that a worker has ended; return the seconds for which its place stays empty."""
         record = after(self._taken.pop(pid, Record()), end, lived_s, now_s)
         free_at_s = max(record.free_at_s, now_s + least_pause_s)
-        self._empty.append(replace(record, free_at_s=free_at_s))
+        if record.failures or record.used:
+            self._empty.append(replace(record, free_at_s=free_at_s))
         return free_at_s - now_s

@@ -79,7 +79,7 @@ def test_each_place_has_a_wait_of_its_own() -> None:
         places.fill(Record(failures=pid), pid)
     assert 1 == places.clear(1, End.UNUSED, SOON_S, NOW_S)
     assert 0 == places.clear(2, End.LEFT, SOON_S, NOW_S)
-    assert [Record(free_at_s=NOW_S)] == places.to_fill(2, NOW_S)
+    assert [Record()] == places.to_fill(2, NOW_S)
     assert 2 == len(places.to_fill(3, NOW_S))
     (_, due) = places.to_fill(2, NOW_S + 1)
     assert 2 == due.failures
@@ -97,13 +97,23 @@ def test_place_keeps_its_count_when_it_is_filled() -> None:
 
 
 def test_fewer_places_forget_those_that_wait_longest() -> None:
-    """Scaling down drops the broken place, not the good one."""
+    """Scaling down drops the worse place, not the better one."""
     places = Places()
     places.fill(Record(failures=3), 1)
     places.fill(Record(), 2)
     places.clear(1, End.UNUSED, SOON_S, NOW_S)
-    places.clear(2, End.LEFT, SOON_S, NOW_S)
-    assert [Record(free_at_s=NOW_S)] == places.to_fill(1, NOW_S + 100)
+    places.clear(2, End.UNUSED, SOON_S, NOW_S)
+    assert [1] == [record.failures for record in places.to_fill(1, NOW_S + 100)]
+
+
+def test_place_that_is_filled_before_its_worker_has_left_hides_no_other() -> None:
+    """Who leaves is replaced early; its end does not make a broken place a new one."""
+    places = Places()
+    for pid, record in enumerate((Record(failures=3), Record(), Record())):
+        places.fill(record, pid)
+    places.clear(0, End.UNUSED, SOON_S, NOW_S)
+    places.clear(1, End.LEFT, SOON_S, NOW_S)
+    assert [] == places.to_fill(1, NOW_S)
 
 
 def test_first_wait_may_be_longer() -> None:
