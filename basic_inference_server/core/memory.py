@@ -81,17 +81,21 @@ def out_of_memory_kills(
 ) -> tuple[int | None, int | None]:
     """Return how many processes the kernel has killed for want of memory.
 
-    The first figure is for this process's control groups (`oom_kill` in cgroup v2's
-    `memory.events` or v1's `memory.oom_control`), the second for the whole machine
-    (`/proc/vmstat`). `None` where it cannot be read.
+    The first figure is for this process's own control group, whatever ran out (`oom_kill` in
+    cgroup v2's `memory.events.local` or `memory.events`, or v1's `memory.oom_control`): the groups
+    above it count other services' kills too. The second is for the whole machine (`/proc/vmstat`).
+    `None` where it cannot be read.
     """
-    groups = [
-        kills
-        for file in _limit_files(proc, root)
-        for name in ("memory.events", "memory.oom_control")
-        if (kills := _count_in(file.parent / name, "oom_kill")) is not None
-    ]
-    return max(groups, default=None), _count_in(proc / "vmstat", "oom_kill")
+    own = next(
+        (
+            kills
+            for file in _limit_files(proc, root)
+            for name in ("memory.events.local", "memory.events", "memory.oom_control")
+            if (kills := _count_in(file.parent / name, "oom_kill")) is not None
+        ),
+        None,
+    )
+    return own, _count_in(proc / "vmstat", "oom_kill")
 
 
 def _count_in(file: Path, name: str) -> int | None:

@@ -47,6 +47,7 @@ class WorkerState(IntEnum):
     IDLE = 3
     BUSY = 4
     PARKED = 5  # failed to load; waits for the supervisor's decision
+    LEAVING = 6  # has served for as long as it was to, and ends
 
 
 def create_memory(name: str, byte_count: int) -> int:

@@ -2,7 +2,8 @@
 
 Its listening sockets belong to the supervisor: they are handed over, so that gunicorn neither opens
 a port of its own accord nor unlinks a Unix socket's path when it stops. Workers are forked without
-pauses. And no exit status of a worker ends the master; the owner is told instead.
+pauses, unless they end again and again. And neither a worker's exit status nor a fork that fails
+ends the master; the owner is told instead.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from gunicorn.arbiter import Arbiter
 
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.prefork.gunicorn_log import GunicornLog
+from basic_inference_server.prefork.respawn import Places
 
 HELD_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+MAX_FORK_PAUSE_S = 4.0
 MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - gunicorn's heartbeat files, unlinked at once
 
 
@@ -51,15 +54,50 @@ class PreforkArbiter(Arbiter):
         self.LISTENERS = [listener]
         # How gunicorn notes that the sockets are not its own: it never unlinks them then.
         self.systemd = True
+        self.places = Places()
         self._asked_to_leave: set[int] = set()
+        self._fork_error: str | None = None
+        self._fork_pause_s = 0.0
+        self._fork_at_s = 0.0
 
     def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Take note of an ended worker, its `waitpid` status, and whether it was asked to leave."""
 
+    def on_fork_trouble(self, error: str | None) -> None:
+        """Take note that workers cannot be forked, and why; `None`: they can be again."""
+
     def spawn_workers(self) -> None:
-        """Fork what is missing, at once: gunicorn's pauses only delay the start."""
-        for _ in range(self.num_workers - len(self.WORKERS)):
-            self.spawn_worker()
+        """Fork what is missing, as far as its places may be filled now.
+
+        What runs goes on when no more can be forked, and that is tried again.
+        """
+        if monotonic_s() < self._fork_at_s:
+            return
+        missing = self.num_workers - len(self.WORKERS)
+        for record in self.places.to_fill(missing, monotonic_s()):
+            try:
+                pid = self.spawn_worker()
+            except (OSError, RuntimeError, LookupError) as error:
+                if os.getpid() != self.pid:
+                    os._exit(1)  # a child that got here would be a second master
+                self._put_off_forks(f"a worker process cannot be started: {error}")
+                return
+            self.places.fill(record, pid)
+            self.forget_fork_trouble(has_ended=True)
+
+    def _put_off_forks(self, error: str) -> None:
+        self._fork_pause_s = min(max(1.0, 2 * self._fork_pause_s), MAX_FORK_PAUSE_S)
+        self._fork_at_s = monotonic_s() + self._fork_pause_s
+        if error != self._fork_error:
+            self._fork_error = error
+            self.on_fork_trouble(error)
+
+    def forget_fork_trouble(self, *, has_ended: bool = False) -> None:
+        """Fork at once when there is reason to, and say so when that fails."""
+        if has_ended and self._fork_error is not None:
+            self.on_fork_trouble(None)
+        self._fork_error = None
+        self._fork_pause_s = self._fork_at_s = 0.0
 
     def spawn_worker(self) -> int:
         """Fork one worker; a signal that comes before it has handlers waits for them.

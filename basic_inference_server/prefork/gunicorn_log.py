@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
+import sys
 from typing import Any
 
 from basic_inference_server.core.logs import EventLog, process_sink
+from basic_inference_server.core.showing import trace_of
 
 
 class GunicornLog:
@@ -27,7 +28,8 @@ class GunicornLog:
         if not self.events.is_enabled(level):
             return
         text = str(message) % args if args else str(message)
-        trace = traceback.format_exc() if kwargs.get("exc_info") else None
+        error = sys.exc_info()[1] if kwargs.get("exc_info") else None
+        trace = None if error is None else trace_of(error)
         self.events.say(level, "library", logger="gunicorn", message=text, traceback=trace)
 
     def critical(self, message: Any, *args: Any, **kwargs: Any) -> None:

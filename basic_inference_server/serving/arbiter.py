@@ -1,7 +1,7 @@
 """The server's master: one scoreboard slot per worker, announced deaths, throttled respawns.
 
 The number of workers is what the supervisor wrote on the scoreboard. A worker that dies before it
-has loaded is not replaced in a tight loop.
+has loaded, or soon after, is not replaced in a tight loop.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from pathlib import Path
 
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
-from basic_inference_server.core.clock import monotonic_ns, monotonic_s
-from basic_inference_server.core.scoreboard import ServerScoreboard, WorkerState
+from basic_inference_server.core.clock import NS_PER_S, monotonic_ns, monotonic_s
+from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading, WorkerState
 from basic_inference_server.prefork.arbiter import (
     PreforkApplication,
     PreforkArbiter,
     describe_exit,
 )
+from basic_inference_server.prefork.respawn import SENT_FROM_OUTSIDE, YOUNG_S, End
 from basic_inference_server.serving.pull_worker import PullWorker
 from basic_inference_server.serving.shared_model import load_before_fork
 from basic_inference_server.worker.discovery import keep_code
 
-MAX_RESPAWN_DELAY_S = 60.0
+SUPERVISORS_TURN_S = 1.0
 UNLOADED_STATES = frozenset({WorkerState.STARTING, WorkerState.LOADING, WorkerState.PARKED})
 
 
@@ -58,9 +59,8 @@ class ServerArbiter(PreforkArbiter):
         super().__init__(application, listener)
         self._application = application
         self._slots: dict[int, int] = {}
-        self._failed_boots = 0
+        self._requests_before: dict[int, int] = {}
         self._has_loaded = False
-        self._respawn_at_s = 0.0
 
     def spawn_worker(self) -> int:
         """Fork one worker that owns a free slot; return its pid."""
@@ -69,38 +69,36 @@ class ServerArbiter(PreforkArbiter):
         slot = application.scoreboard.slot(index)
         slot.occupy(0, application.spec.generation, monotonic_ns())
         application.next_slot = index
-        pid: int = super().spawn_worker()
+        try:
+            pid: int = super().spawn_worker()
+        except (OSError, RuntimeError):
+            slot.release()
+            raise
         slot.set_pid(pid)
         self._slots[pid] = index
+        self._requests_before[pid] = application.scoreboard.read(index).requests
         return pid
 
     def manage_workers(self) -> None:
-        """Bring the number of workers to the target, unless replacements keep dying."""
-        target = self._application.scoreboard.target_workers
-        self.num_workers: int = target
-        if len(self.WORKERS) < target and monotonic_s() < self._respawn_at_s:
-            return
+        """Bring the number of workers to the target."""
+        self.num_workers: int = self._application.scoreboard.target_workers
         super().manage_workers()
 
     def handle_ttin(self) -> None:
         """SIGTTIN: the supervisor has changed the target."""
+        self.forget_fork_trouble()
         self.manage_workers()
 
     handle_ttou = handle_ttin
+
+    def on_fork_trouble(self, error: str | None) -> None:
+        """Announce it, and how many workers there are all the same."""
+        self._application.announcer.announce("fork_trouble", error=error, running=len(self.WORKERS))
 
     def _others_have_loaded(self) -> bool:
         scoreboard = self._application.scoreboard
         readings = [scoreboard.read(index) for index in self._slots.values()]
         return any(reading.state not in UNLOADED_STATES for reading in readings)
-
-    def _respawn_delay_s(self) -> float:
-        """Return the wait after a failed load: none before the first retry of one that can load.
-
-        Whether to go on with an endpoint that has never loaded is for the supervisor to say.
-        """
-        if self._failed_boots == 1 and self._has_loaded:
-            return 0.0
-        return min(2.0 ** max(0, self._failed_boots - 2), MAX_RESPAWN_DELAY_S)
 
     def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Free the slot, announce the death with its cause, slow down a crash loop."""
@@ -111,11 +109,13 @@ class ServerArbiter(PreforkArbiter):
         scoreboard.slot(index).release()
         had_loaded = reading.state not in UNLOADED_STATES
         self._has_loaded = self._has_loaded or had_loaded or self._others_have_loaded()
-        if had_loaded or was_asked:
-            self._failed_boots = 0
-        else:
-            self._failed_boots += 1
-            self._respawn_at_s = monotonic_s() + self._respawn_delay_s()
+        has_answered = reading.requests > self._requests_before.pop(pid)
+        was_used = has_answered or reading.state is WorkerState.BUSY
+        end = _end_of(reading, status, was_asked=was_asked, was_used=was_used)
+        lived_s = (monotonic_ns() - reading.since_ns) / NS_PER_S if had_loaded else 0.0
+        # Whether to go on with an endpoint that has never loaded is for the supervisor to say.
+        turn_s = SUPERVISORS_TURN_S if end is End.UNLOADED and not self._has_loaded else 0.0
+        pause_s = self.places.clear(pid, end, lived_s, monotonic_s(), turn_s)
         application.announcer.announce(
             "worker_exit",
             pid=pid,
@@ -124,6 +124,21 @@ class ServerArbiter(PreforkArbiter):
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             calls=calls,
             had_loaded=had_loaded,
+            was_parked=reading.state is WorkerState.PARKED,
             was_busy=reading.state is WorkerState.BUSY,
-            is_clean=was_asked or status == 0,
+            is_clean=was_asked or (end is End.LEFT and status == 0),
+            was_unused=had_loaded and not was_used and lived_s < YOUNG_S,
+            has_crashed=end is End.UNUSED and lived_s < YOUNG_S,
+            retry_in_s=round(pause_s, 1),
         )
+
+
+def _end_of(reading: SlotReading, status: int, *, was_asked: bool, was_used: bool) -> End:
+    """Return how a worker has ended; `os._exit(0)` in an endpoint is not how one leaves."""
+    if was_asked or reading.state is WorkerState.LEAVING:
+        return End.LEFT
+    if reading.state in UNLOADED_STATES:
+        return End.UNLOADED
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in SENT_FROM_OUTSIDE:
+        return End.KILLED
+    return End.USED if was_used else End.UNUSED

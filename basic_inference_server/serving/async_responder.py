@@ -121,7 +121,7 @@ class AsyncResponder(Responder):
                 reply = self._replies.failure(progress, error)
             except asyncio.CancelledError as error:
                 if not cancellation.has_come:  # the endpoint's own
-                    reply = self._failed_by(progress, error)
+                    reply = self._replies.failed_by(progress, error)
                     return Outcome(reply, reply.failed)
                 reason = "deadline" if cancellation.is_late else "caller left"
                 self._events.debug("request_cancelled", request_id=frame.request_id, reason=reason)
@@ -129,9 +129,6 @@ class AsyncResponder(Responder):
             except OSError as error:  # of the connection: the caller has left in mid-stream
                 self._say_undelivered(frame, error)
                 return Outcome(None, False)
+            except BaseException as error:  # noqa: BLE001 - the endpoint's objects may do anything
+                reply = self._replies.failed_by(progress, error)
         return Outcome(reply, reply.failed)
-
-    def _failed_by(self, progress: Progress, error: BaseException) -> Reply:
-        failure = self._executor.failure(error)
-        failure.__cause__ = error
-        return self._replies.failure(progress, failure)

@@ -132,10 +132,14 @@ class BatchResponder(Responder):
         self._batches.finish(item)
         with self._executor.resumed(item.request):
             try:
-                if item.error is not None:
-                    raise item.error
-                reply = self._replies.success(progress, item.result)
+                reply = (
+                    self._replies.success(progress, item.result)
+                    if item.error is None
+                    else self._replies.failure(progress, item.error)
+                )
             except ServiceError as error:
                 reply = self._replies.failure(progress, error)
+            except BaseException as error:  # noqa: BLE001 - the endpoint's objects may do anything
+                reply = self._replies.failed_by(progress, error)
         self._send(connection, frame, reply)
         return reply.failed

@@ -124,16 +124,21 @@ class PullWorker(Worker):
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         try:
             found = self._load()
-        except EndpointLoadError as error:
+            about = self._about(found)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor is told
             self._park(error)
             return
         signal.signal(signal.SIGTERM, self.handle_exit)
         gc.collect()
         gc.freeze()
         self.slot.set_state(WorkerState.IDLE, monotonic_ns())
-        self._announce_ready(found)
+        self.announcer.announce(
+            "worker_ready", worker_id=self.worker_id, pid=os.getpid(), endpoint=about
+        )
         self._serve()
         self.notifications.send()
+        # An end without this is none that anybody has asked for, whatever its exit code.
+        self.slot.set_state(WorkerState.LEAVING, monotonic_ns())
 
     def _load(self) -> FoundEndpoint:
         spec = self.spec
@@ -174,24 +179,20 @@ class PullWorker(Worker):
         assert self._tasks is not None
         return self._tasks.run(coroutine)
 
-    def _announce_ready(self, found: FoundEndpoint) -> None:
+    def _about(self, found: FoundEndpoint) -> dict[str, Any]:
+        """Return what the supervisor is told of the endpoint."""
         assert self.endpoint is not None
         module = sys.modules[type(self.endpoint).__module__]
         version = getattr(module, "__WORKER_VER__", None) or getattr(module, "__VER__", None)
         summary = (type(self.endpoint).__doc__ or "").strip().split("\n")[0]
-        self.announcer.announce(
-            "worker_ready",
-            worker_id=self.worker_id,
-            pid=os.getpid(),
-            endpoint={
-                "class": found.worker_class.__name__,
-                "version": version,
-                "summary": summary,
-                "idempotent": bool(self.endpoint.config_data.get("IDEMPOTENT", False)),
-            },
-        )
+        return {
+            "class": found.worker_class.__name__,
+            "version": version,
+            "summary": summary,
+            "idempotent": bool(self.endpoint.config_data.get("IDEMPOTENT", False)),
+        }
 
-    def _park(self, error: EndpointLoadError) -> None:
+    def _park(self, error: BaseException) -> None:
         """Say why the load failed and wait for the supervisor's decision.
 
         Exiting would make the master fork a replacement that fails in the same way.

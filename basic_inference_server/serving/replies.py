@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Any, NamedTuple
 
 from basic_inference_server.core.errors import EndpointError, ServiceError
 from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.showing import text_of, trace_of
 from basic_inference_server.wire.error_body import render_error
 from basic_inference_server.wire.frames import (
     JSON_TYPE,
@@ -70,10 +70,10 @@ class Replies:
         """
         try:
             return encode(value)
-        except Exception as error:
+        except BaseException as error:
             signature = self._executor.worker.signature
             raise EndpointError(
-                f"{signature} returned something that cannot be written as JSON: {error}"
+                f"{signature} returned something that cannot be written as JSON: {text_of(error)}"
             ) from error
 
     def _binary(self, progress: Progress, result: Binary) -> Reply:
@@ -96,6 +96,12 @@ class Replies:
         head = encode_reply_head(error.status, JSON, len(body), progress.phases_us(), failed=failed)
         return Reply(head, body, failed)
 
+    def failed_by(self, progress: Progress, error: BaseException) -> Reply:
+        """Return the reply with what an object of the endpoint's has raised, whatever it was."""
+        failure = self._executor.failure(error)
+        failure.__cause__ = error
+        return self.failure(progress, failure)
+
     def error_body(self, frame: RequestFrame, error: ServiceError) -> bytes:
         """Log an error and return what the caller is told."""
         self.log_failure(error, frame.request_id)
@@ -107,8 +113,7 @@ class Replies:
             self._events.debug("refused", code=error.code, error=error.message,
                                request_id=request_id)  # fmt: skip
             return
-        cause = error.__cause__ or error
-        trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        trace = trace_of(error.__cause__ or error)
         self._events.error(
             "request_failed", code=error.code, error=error.message,
             request_id=request_id, traceback=trace,

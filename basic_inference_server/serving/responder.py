@@ -109,4 +109,6 @@ class Responder:
             except OSError as error:  # of the connection: the caller has left in mid-stream
                 self._say_undelivered(frame, error)
                 return None, False
+            except BaseException as error:  # noqa: BLE001 - the endpoint's objects may do anything
+                reply = self._replies.failed_by(progress, error)
         return reply, reply.failed

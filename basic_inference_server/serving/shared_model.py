@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from typing import Any
 
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
+from basic_inference_server.core.showing import trace_of
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
-from basic_inference_server.worker.execution import effective_config, load_shared
+from basic_inference_server.worker.execution import describe, effective_config, load_shared
 from basic_inference_server.worker.kept_code import KeptCode
 from basic_inference_server.worker.load_error import EndpointLoadError
 
@@ -66,7 +66,7 @@ def load_before_fork(
         found = find_endpoint(folder, spec.server_class, spec.workers_suffix, kept)
         config = effective_config(found.default_config, spec.section)
         return SharedModel(found, load_shared(found.worker_class, config))
-    except EndpointLoadError as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         announce_load_failure(announcer, spec, 0, error)
         faulthandler.cancel_dump_traceback_later()
         while True:
@@ -76,18 +76,20 @@ def load_before_fork(
 
 
 def announce_load_failure(
-    announcer: Announcer, spec: ServerSpec, worker_id: int, error: EndpointLoadError
+    announcer: Announcer, spec: ServerSpec, worker_id: int, error: BaseException
 ) -> None:
     """Tell the supervisor why an endpoint could not be loaded."""
     cause = error.__cause__ or error
+    is_known = isinstance(error, EndpointLoadError)
+    reason = str(error) if is_known else f"{spec.server_class} could not load: {describe(error)}"
     # What everybody may read says which file, not where on the machine it lies.
-    reason = str(error).replace(spec.base_folder.rstrip("/") + "/", "")
-    trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+    reason = reason.replace(spec.base_folder.rstrip("/") + "/", "")
+    trace = trace_of(cause)
     announcer.announce(
         "load_failed",
         worker_id=worker_id,
         pid=os.getpid(),
         error=reason[:MAX_ERROR],
         traceback=trace[-MAX_TRACEBACK:],
-        is_permanent=error.is_permanent,
+        is_permanent=isinstance(error, EndpointLoadError) and error.is_permanent,
     )

@@ -5,13 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-# What people and service managers send. A crash of the worker's own does not end this way.
-SENT_FROM_OUTSIDE = frozenset(
-    {
-        signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP,
-        signal.SIGUSR1, signal.SIGUSR2,
-    }
-)  # fmt: skip
+from basic_inference_server.prefork.respawn import SENT_FROM_OUTSIDE
 
 
 @dataclass(frozen=True)

@@ -166,14 +166,25 @@ class Commands:
         return {"STATES": {server.signature: server.state.value for server in servers}}
 
     async def update_workers(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Scale a server and wait until it has that many workers."""
+        """Scale a server and wait until it has that many workers, or cannot."""
         server = self._server(message)
-        count = message["count"]
+        before, count = server.target_workers, message["count"]
         server.scale(count)
         if server.state in SERVING_STATES:
             await self._wait(
                 server,
-                lambda: server.ready_workers == count or server.state not in SERVING_STATES,
+                lambda: (
+                    server.ready_workers == count
+                    or server.state not in SERVING_STATES
+                    or server.fork_error is not None
+                ),
+            )
+        error = server.fork_error
+        if error is not None and server.target_workers == count > before:
+            server.scale(before)
+            raise NotReady(
+                f"{server.signature} goes on with NR_WORKERS {before}: {error}",
+                retryable_after_fix=True,
             )
         return {
             "SIGNATURE": server.signature,

@@ -11,6 +11,34 @@ from basic_inference_server.supervision.memory_watch import MemoryWatch, OutOfMe
 from basic_inference_server.supervision.output_relay import OutputRelay
 from basic_inference_server.supervision.worker_watch import WorkerWatch
 
+UNASKED = "(os._exit or sys.exit in the endpoint?)"
+
+
+def fault_of(message: dict[str, Any], verdict: Verdict) -> str | None:
+    """Return what is wrong with the server when a worker has ended like that; `None`: nothing.
+
+    A worker that a request or somebody outside may have ended says nothing about the next one, and
+    neither does one that had served for a while.
+    """
+    if message["is_clean"]:
+        return None
+    cause = verdict.cause
+    if not message["had_loaded"]:
+        if cause == "exit code 0":
+            return f"a worker ended with exit code 0 while it loaded {UNASKED}"
+        return f"a worker died while loading: {cause}"
+    was_ended_for_a_reason = cause != message["cause"]
+    if message["has_crashed"] or (message["was_unused"] and was_ended_for_a_reason):
+        return f"a worker ended soon after it had loaded: {cause}"
+    return None
+
+
+def describe_exit(code: int) -> str:
+    """Return in words how a master has ended whom nobody had asked to."""
+    if code == 0:
+        return f"exit code 0 {UNASKED}"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
 
 class Deaths:
     """Joins a worker's end with what was seen of it before: limits, memory, output."""

@@ -12,7 +12,7 @@ FileStamp = tuple[tuple[int, int, int], ...] | None
 
 
 class EndpointFiles:
-    """Notices that a file has changed, so that a failed endpoint is tried again."""
+    """Notices that a file has changed, so that a broken endpoint is tried again at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

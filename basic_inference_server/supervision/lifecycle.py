@@ -91,6 +91,14 @@ class LoadFailed:
 
 
 @dataclass(frozen=True)
+class Crashed:
+    """The last worker that took requests has ended by itself, soon after it had loaded."""
+
+    error: str
+    is_replaced: bool  # the master starts another one at once
+
+
+@dataclass(frozen=True)
 class Exited:
     """The server's master process has ended."""
 
@@ -102,7 +110,10 @@ class Ticked:
     """Time has passed."""
 
 
-Event = StartRequested | StopRequested | LoadBegan | WorkersChanged | LoadFailed | Exited | Ticked
+Event = (
+    StartRequested | StopRequested | LoadBegan | WorkersChanged | LoadFailed | Crashed | Exited
+    | Ticked
+)  # fmt: skip
 Step = tuple[Lifecycle, tuple[Effect, ...]]
 
 
@@ -126,6 +137,8 @@ def advance(
             return _count(life, ready, target, error, now_s), ()
         case LoadFailed(error, is_permanent):
             return _load_failed(life, error, now_s, policy, chance, is_permanent=is_permanent)
+        case Crashed(error, is_replaced):
+            return _crashed(life, error, now_s, policy, chance, is_replaced=is_replaced)
         case Exited(error):
             return _exited(life, error, now_s, policy, chance)
         case Ticked():
@@ -187,6 +200,20 @@ def _load_failed(
         failed = replace(_move(life, ServerState.FAILED, now_s), last_error=error)
         return failed, (Effect.TERMINATE,)
     return _back_off(life, error, now_s, policy, chance), (Effect.TERMINATE,)
+
+
+def _crashed(
+    life: Lifecycle, error: str, now_s: float, policy: RestartPolicy, chance: float,
+    *, is_replaced: bool,
+) -> Step:  # fmt: skip
+    if life.state not in ACTIVE_STATES:
+        return life, ()
+    if life.failures or not is_replaced:
+        return _back_off(life, error, now_s, policy, chance), (Effect.TERMINATE,)
+    # The first restart is immediate, and no other process is quicker than its master.
+    served = life.state in {ServerState.READY, ServerState.DEGRADED}
+    first = _move(life, ServerState.DEGRADED, now_s) if served else life
+    return replace(first, failures=1, last_error=error), ()
 
 
 def _exited(

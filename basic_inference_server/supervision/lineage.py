@@ -36,6 +36,8 @@ class Lineage:
         self.current: Generation | None = None
         self.replacement: Generation | None = None
         self.replace_error: str | None = None
+        self.fork_error: str | None = None
+        self._said_fork_error: str | None = None
         self._retired: list[Generation] = []
         self._number = 0
         self._graceful_timeout_s = graceful_timeout_s
@@ -101,22 +103,40 @@ class Lineage:
     def _carry_out(self, effect: Effect) -> None:
         if effect is Effect.SPAWN:
             self.restarts += self._number > 0
-            try:
-                self.current = self._spawn()
-            except OSError as error:
-                self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
+            self._start_current()
         elif self.current is not None:
             self._retire(self.current)
             self.current = None
 
+    def _start_current(self) -> None:
+        self.fork_error = self.current = None
+        try:
+            self.current = self._spawn()
+        except OSError as error:
+            self.keeper.feed(Exited(f"cannot start a process: {error}"), "spawn failed")
+
     def _take_over(self, generation: Generation) -> None:
         """Let the replacement be the current generation."""
         old, self.current, self.replacement = self.current, generation, None
+        self.fork_error = None
         self.restarts += 1
         self.log.info("replaced", generation=generation.number, pid=generation.pid)
         if old is not None:
             self._retire(old)
         self.keeper.wake_waiters()
+
+    def _take_fork_news(self, generation: Generation, error: str | None) -> None:
+        """Say once that a master cannot start processes, or can again; give a replacement up."""
+        if error is None:
+            self.log.info("fork_succeeded", generation=generation.number)
+        elif error != self._said_fork_error:
+            self.log.error("fork_failed", error=error, generation=generation.number)
+        self._said_fork_error = error
+        if generation is self.current:
+            self.fork_error = error
+            self.keeper.wake_waiters()
+        elif generation is self.replacement and error is not None:
+            self._drop_replacement(error)
 
     def _drop_replacement(self, error: str) -> None:
         """End the replacement, if there is one; the current generation goes on."""

@@ -57,13 +57,16 @@ class OutOfMemoryWatch:
     """Notices that the kernel has killed something for want of memory.
 
     One for all servers: the kernel counts, it does not name. A worker that got SIGKILL in the
-    moment in which a count rose is taken for the victim.
+    moment in which the count of our own control group rose is taken for the victim, one for each
+    kill. The machine's count holds others' kills too, so it is only asked where the group has none.
     """
 
     def __init__(self, read: Callable[[], Kills] = out_of_memory_kills) -> None:
         self._read = read
         self._known = read()
-        self._risen: tuple[str, float] | None = None
+        self._unexplained = 0
+        self._whose = ""
+        self._risen_at_s = 0.0
         self._look_at_s = 0.0
 
     def tick(self, now_s: float) -> None:
@@ -75,13 +78,17 @@ class OutOfMemoryWatch:
         self._look_at_s = now_s + COUNT_EVERY_S
         before, self._known = self._known, self._read()
         for was, now, whose in zip(before, self._known, WHOSE_MEMORY, strict=True):
-            if was is not None and now is not None and now > was:
-                self._risen = (whose, now_s)
+            if was is not None and now is not None:
+                if now > was:
+                    is_fresh = now_s - self._risen_at_s <= EVIDENCE_S
+                    self._unexplained = now - was + (self._unexplained if is_fresh else 0)
+                    self._whose, self._risen_at_s = whose, now_s
                 return
 
     def evidence(self, now_s: float) -> str | None:
         """Look again; return what the kernel has just killed for, `None` if it has not."""
         self._look(now_s)
-        if self._risen is None or now_s - self._risen[1] > EVIDENCE_S:
+        if not self._unexplained or now_s - self._risen_at_s > EVIDENCE_S:
             return None
-        return self._risen[0]
+        self._unexplained -= 1
+        return self._whose

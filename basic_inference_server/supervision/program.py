@@ -114,11 +114,14 @@ class Program(Lineage):
             self._refused(generation, message)
         elif kind == "worker_exit":
             self._on_worker_exit(generation, message)
+        elif kind == "fork_trouble":
+            self._take_fork_news(generation, message["error"])
         ready, wanted = len(generation.ready_pids), self._ready_when()
         if generation is self.replacement and ready >= wanted:
             self._take_over(generation)
         if generation is self.current:
-            self.keeper.feed(WorkersChanged(ready, wanted), str(message.get("kind")))
+            news = WorkersChanged(ready, wanted, self.fork_error)
+            self.keeper.feed(news, str(message.get("kind")))
 
     def _on_worker_exit(self, generation: Generation, message: dict[str, Any]) -> None:
         generation.ready_pids.discard(message["pid"])

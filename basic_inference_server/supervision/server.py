@@ -23,11 +23,12 @@ from basic_inference_server.core.topology import (
 from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.child_process import ChildEvents, announcement_sockets
 from basic_inference_server.supervision.code_watch import CodeWatch
-from basic_inference_server.supervision.deaths import Deaths
+from basic_inference_server.supervision.deaths import Deaths, describe_exit, fault_of
 from basic_inference_server.supervision.endpoint_files import FileStamp
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.lifecycle import (
     RESTING_STATES,
+    Crashed,
     Exited,
     LoadBegan,
     LoadFailed,
@@ -105,6 +106,7 @@ class Server(Lineage):
     def scale(self, count: int) -> None:
         """Set the number of workers; those that are too many finish their request first."""
         self.scoreboard.target_workers = count
+        self.fork_error = None
         if self.current and self.current.process:
             self.current.process.send_signal(signal.SIGTTIN)
             self._count_workers(f"NR_WORKERS is now {count}")
@@ -125,7 +127,7 @@ class Server(Lineage):
             return
         if self.state in WAITING_STATES and self.current is not None:
             self._retire(self.current)
-            self.current = self._spawn()
+            self._start_current()
         elif self.state in SERVING_STATES:
             self._section_before = before
             self.replace(why)
@@ -254,8 +256,20 @@ class Server(Lineage):
             self._on_load_failed(generation, message)
         elif kind == "worker_exit":
             self._on_worker_exit(generation, message)
+        elif kind == "fork_trouble":
+            self._on_fork_trouble(generation, message)
         elif kind == "loading" and generation is self.current:
             self.keeper.feed(LoadBegan(), "a worker has started")
+
+    def _on_fork_trouble(self, generation: Generation, message: dict[str, Any]) -> None:
+        error = message["error"]
+        self._take_fork_news(generation, error)
+        if generation is not self.current or error is None:
+            return
+        if message["running"]:
+            self._count_workers("a worker is missing", error)
+        else:
+            self.keeper.feed(LoadFailed(error, is_permanent=False), error)
 
     def _on_notifications(self, message: dict[str, Any]) -> None:
         self._hooks.on_notifications(self.signature, message["items"])
@@ -312,9 +326,9 @@ class Server(Lineage):
             self._count_workers("a worker could not load", error)
 
     def _on_worker_exit(self, generation: Generation, message: dict[str, Any]) -> None:
-        pid = message["pid"]
-        generation.ready_pids.discard(pid)
+        generation.ready_pids.discard(message["pid"])
         verdict = self.deaths.examine(message)
+        error = fault_of(message, verdict)
         message["generation"] = generation.number
         message["cause"] = verdict.cause
         # Of a batch nobody can say which request it was.
@@ -324,15 +338,21 @@ class Server(Lineage):
         if not is_expected:
             self._say_death(generation, message, verdict)
         self._hooks.on_worker_exit(self.signature, message)
-        failed_to_load = not message["had_loaded"] and not message["is_clean"]
-        if generation is self.replacement and failed_to_load:
-            self._drop_replacement(f"a worker died while loading: {message['cause']}")
-        elif generation is self.current and failed_to_load and not self.ready_workers:
-            error = f"a worker died while loading: {message['cause']}"
-            self.keeper.feed(LoadFailed(error, is_permanent=False), error)
+        if generation is self.replacement and error is not None:
+            self._drop_replacement(error)
         elif generation is self.current:
-            cause = f"a worker has ended: {message['cause']}"
-            self._count_workers(cause, cause if failed_to_load else None)
+            self._go_on(message, error)
+
+    def _go_on(self, message: dict[str, Any], error: str | None) -> None:
+        """Go on with the workers that are left; without any, what goes wrong is backed off."""
+        if error is None or self.ready_workers:
+            # One that was parked has told itself why it could not load.
+            news = None if message["was_parked"] else error
+            self._count_workers(f"a worker has ended: {message['cause']}", news)
+        elif message["had_loaded"]:
+            self.keeper.feed(Crashed(error, is_replaced=not message["retry_in_s"]), error)
+        else:
+            self.keeper.feed(LoadFailed(error, is_permanent=False), error)
 
     def _say_death(self, generation: Generation, message: dict[str, Any], verdict: Verdict) -> None:
         if generation.process is not None:
@@ -348,7 +368,7 @@ class Server(Lineage):
     def _on_master_exit(self, generation: Generation, code: int) -> None:
         generation.exit_code = code
         generation.ready_pids.clear()
-        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+        cause = describe_exit(code)
         if generation is self.current:
             self._notify("server_died", f"the server's master ended: {cause}")
             self.keeper.feed(Exited(f"the server's master ended: {cause}"), "its master ended")

@@ -43,6 +43,7 @@ LOOK_FOR_CODE_S = 1.0
 FAST_STOP_S = 1.0
 STOP_REST_S = 10.0  # what a stop takes beyond GRACEFUL_TIMEOUT at the most
 EXIT_DRAINED, EXIT_FORCED, EXIT_CANNOT_START = 0, 1, 4
+BROKEN_STATES = frozenset({ServerState.FAILED, ServerState.BACKOFF})
 
 
 class Supervisor:
@@ -204,7 +205,7 @@ class Supervisor:
     def _tick(self, now_s: float) -> None:
         for server in self.servers.values():
             server.tick(now_s)
-            if server.state is ServerState.FAILED and self._files.changed(server.signature):
+            if server.state in BROKEN_STATES and self._files.changed(server.signature):
                 server.start("a file in the endpoints folder has changed")
         if self.settings.RELOAD_ON_CHANGE and now_s >= self._look_for_code_at_s:
             self._look_for_code_at_s = now_s + LOOK_FOR_CODE_S
@@ -256,7 +257,7 @@ class Supervisor:
 
     def _on_change(self, name: str, life: Lifecycle, why: str) -> None:
         self.store.record_state(name, life.state.value, why, life.last_error)
-        if life.state is ServerState.FAILED:
+        if life.state in BROKEN_STATES:
             self._files.remember(name)
         self._open_if_due()
         self._push_table_soon()

@@ -18,6 +18,7 @@ from typing import Any, Final
 import orjson
 
 from basic_inference_server.core.errors import BadJson
+from basic_inference_server.core.showing import text_of
 
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
@@ -110,21 +111,21 @@ def encode_anything(value: Any) -> bytes:
 
     try:
         return encode(value)
-    except (TypeError, ValueError, RecursionError):
+    except BaseException:  # noqa: BLE001 - the objects of an endpoint may raise anything
         return encode(_as_text(value, MAX_DEPTH))
 
 
 def _as_text(value: Any, depth: int) -> Any:
     if depth == 0:
         return "..."
-    if isinstance(value, dict):
-        return {str(key): _as_text(item, depth - 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_as_text(item, depth - 1) for item in value]
     try:
+        if isinstance(value, dict):
+            return {text_of(key): _as_text(item, depth - 1) for key, item in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [_as_text(item, depth - 1) for item in value]
         encode(value)
-    except (TypeError, ValueError):
-        return str(value)
+    except BaseException:  # noqa: BLE001 - the same
+        return text_of(value)
     return value
 
 

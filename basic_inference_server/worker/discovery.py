@@ -15,6 +15,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from basic_inference_server.worker.execution import describe
 from basic_inference_server.worker.flask_worker import FlaskWorker
 from basic_inference_server.worker.hook_shapes import hook_problem, overrides
 from basic_inference_server.worker.kept_code import KeptCode, import_from, keep
@@ -102,7 +103,7 @@ def import_file(path: Path, code: CodeType | None = None) -> ModuleType:
     except BaseException as error:  # an endpoint file may even raise SystemExit
         del sys.modules[name]
         raise EndpointLoadError(
-            f"{path} could not be imported: {type(error).__name__}: {error}"
+            f"{path} could not be imported: {describe(error)}"
             + install_hint(error, path.parent.name)
         ) from error
     return module

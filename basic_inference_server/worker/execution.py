@@ -14,6 +14,7 @@ from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_ns
 from basic_inference_server.core.errors import BadInput, EndpointError, ServiceError
+from basic_inference_server.core.showing import text_of
 from basic_inference_server.worker.base64_fields import (
     decode_inputs,
     encode_outputs,
@@ -106,10 +107,7 @@ def _load_failure(worker_class: type[FlaskWorker], error: BaseException) -> Endp
 
 def describe(error: BaseException) -> str:
     """Return class and message of an exception, bounded, without a traceback."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - an exception of the endpoint's own may do anything
-        message = "its message cannot be shown"
+    message = text_of(error, "its message cannot be shown")
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= MAX_REASON else text[:MAX_REASON] + " [...]"
 

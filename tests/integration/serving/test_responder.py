@@ -28,11 +28,21 @@ SPEC = ServerSpec(
 )  # fmt: skip
 
 
+ODD_DETAILS: Any = ("file", "one", 2, 3)  # a line that is no number, a text that is one
+
+
 class Unprintable(Exception):
     """An exception that cannot even be shown."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+class Exiting:
+    """A result that ends the process when it is written."""
+
+    def tolist(self) -> Any:
+        raise SystemExit("no more")
 
 
 class ChosenWorker(FlaskWorker):
@@ -231,6 +241,7 @@ def fail_with(error: BaseException) -> Callable[[Any], Any]:
         pytest.param(KeyboardInterrupt(), "KeyboardInterrupt", id="interrupt"),
         pytest.param(ValueError("a\udcffb"), "ValueError: a", id="broken text"),
         pytest.param(Unprintable(), "Unprintable", id="no text at all"),
+        pytest.param(SyntaxError("odd", ODD_DETAILS), "SyntaxError: odd", id="odd details"),
     ],
 )
 def test_endpoints_failure_is_told_logged_and_counted(
@@ -257,6 +268,7 @@ def test_endpoints_failure_is_told_logged_and_counted(
         pytest.param({"a": object()}, "object", id="unknown type"),
         pytest.param({(1, 2): 3}, "tuple", id="unknown key"),
         pytest.param(fail_with, "function", id="function"),
+        pytest.param({"a": Exiting()}, "no more", id="object that exits"),
     ],
 )
 def test_result_that_is_no_json_is_the_endpoints_failure(

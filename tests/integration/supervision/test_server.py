@@ -140,3 +140,21 @@ def test_server_of_which_one_worker_cannot_load_is_degraded(tmp_path: Path) -> N
         assert "no second copy fits" in str(server.route().last_error)
 
     supervise(tmp_path, scenario, HALF, NR_WORKERS=2)
+
+
+def test_new_section_while_it_loads_survives_that_nothing_can_be_started(tmp_path: Path) -> None:
+    """It waits for its next try with the reason, and comes up when it can."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+
+    async def scenario(supervised: Supervised) -> None:
+        server = supervised.server
+        server.start("the test")
+        folder.rename(tmp_path / "elsewhere")  # a process cannot be started in it
+        server.adopt(server.section, "the test", replaces_workers=True)
+        assert ServerState.BACKOFF is server.state
+        assert "cannot start a process" in str(server.route().last_error)
+        (tmp_path / "elsewhere").rename(folder)
+        await supervised.until(lambda: server.state is ServerState.READY)
+
+    supervise(folder, scenario, ECHO.replace("EchoWorker", "DemoWorker"), NR_WORKERS=1)

@@ -22,6 +22,18 @@ from tests.support.manual_clock import ManualClock
 Message = dict[str, Any]
 
 
+class Stubborn:
+    """A value of an endpoint's that has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+    def tolist(self) -> Any:
+        raise SystemExit(1)
+
+
 def encode(message: Message) -> bytes:
     return json.dumps(message).encode()
 
@@ -136,10 +148,9 @@ def test_message_too_big_for_the_socket_takes_no_other_with_it(line: Line) -> No
         pytest.param(2**70, id="big number"),
         pytest.param(object(), id="object"),
         pytest.param(1j, id="complex number"),
-        pytest.param(
-            {(1, 2): 3},
-            id="tuple as a key",
-        ),
+        pytest.param({(1, 2): 3}, id="tuple as a key"),
+        pytest.param(Stubborn(), id="no text at all"),
+        pytest.param({Stubborn(): [Stubborn()]}, id="no text at all, inside"),
     ],
 )
 def test_notification_of_any_value_never_raises(line: Line, value: Any) -> None:
@@ -147,7 +158,8 @@ def test_notification_of_any_value_never_raises(line: Line, value: Any) -> None:
     buffer = NotificationBuffer(Announcer(line.childs.fileno(), encode_message))
     buffer.add({"notif": "log", "msg": "x", "value": value})
     buffer.send()
-    assert ["notifications"] == [message["kind"] for message in line.received()]
+    (message,) = line.received()
+    assert ("notifications", "x") == (message["kind"], message["items"][0]["msg"])
 
 
 def test_nothing_kept_sends_nothing(line: Line) -> None:

@@ -108,13 +108,20 @@ def test_machine_without_control_groups_has_no_limit(tmp_path: Path) -> None:
 
 
 def test_kills_for_want_of_memory_are_counted_by_group_and_machine(tmp_path: Path) -> None:
-    """cgroup v2 counts in `memory.events`, v1 in `memory.oom_control`, the machine in vmstat."""
+    """cgroup v2 counts in `memory.events`, v1 in `memory.oom_control`, the machine in vmstat.
+
+    The groups above the own one, and those below it, hold other services' kills too.
+    """
     proc = write_tree(tmp_path / "p2", {"self/cgroup": "0::/a/b\n", "vmstat": "nr 1\noom_kill 9\n"})
     root = write_tree(
         tmp_path / "g2",
         {"a/b/memory.events": "low 0\noom_kill 2\n", "a/memory.events": "oom 7\noom_kill 5\n"},
     )
-    assert (5, 9) == out_of_memory_kills(proc, root)
+    assert (2, 9) == out_of_memory_kills(proc, root)
+    write_tree(root, {"a/b/memory.events.local": "low 0\noom_kill 1\n"})
+    assert (1, 9) == out_of_memory_kills(proc, root)
+    root = write_tree(tmp_path / "g3", {"memory.events": "oom 7\noom_kill 3\n"})
+    assert (3, 9) == out_of_memory_kills(proc, root), "seen from inside a container"
     proc = write_tree(tmp_path / "p1", {"self/cgroup": "3:memory:/a\n"})
     root = write_tree(tmp_path / "g1", {"memory/a/memory.oom_control": "under_oom 0\noom_kill 4\n"})
     assert (4, None) == out_of_memory_kills(proc, root)

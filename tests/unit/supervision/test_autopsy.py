@@ -44,23 +44,40 @@ def test_what_we_ended_it_for_comes_first() -> None:
 
 def test_risen_count_is_evidence_for_a_moment() -> None:
     """The tick may see the count rise before the death is announced; later deaths are others."""
-    counts = iter([(3, 10), (3, 10), (3, 11), (3, 11), (3, 11), (4, 12)])
+    counts = iter([(3, 10), (3, 10), (4, 11), (4, 11), (4, 11), (5, 12)])
     watch = OutOfMemoryWatch(lambda: next(counts))
     assert None is watch.evidence(100.0)
     watch.tick(101.0)
-    assert "the machine's memory" == watch.evidence(102.0)
+    assert GROUP == watch.evidence(102.0)
     assert None is watch.evidence(105.0)
     assert GROUP == watch.evidence(106.0)
+
+
+def test_kill_of_another_group_is_not_laid_to_our_worker() -> None:
+    """The machine's count rises for every container; it counts where there is no other."""
+    counts = iter([(3, 10), (3, 11), (None, 12), (None, 13)])
+    watch = OutOfMemoryWatch(lambda: next(counts))
+    assert None is watch.evidence(100.0)
+    assert "the machine's memory" == watch.evidence(101.0)
+    assert "the machine's memory" == watch.evidence(102.0)
+
+
+def test_each_kill_explains_one_death() -> None:
+    """Who kills a second worker by hand at that moment does not find it laid to the kernel."""
+    counts = iter([(3, 10), (4, 11), (5, 12), (5, 12), (5, 12)])
+    watch = OutOfMemoryWatch(lambda: next(counts))
+    watch.tick(99.5)
+    assert [GROUP, GROUP, None] == [watch.evidence(100.0 + n) for n in range(3)]
 
 
 def test_counts_are_read_once_a_second_and_at_each_question() -> None:
     """Ten ticks a second cost one look, and a death in between is judged by what is true now."""
     reads = 0
 
-    def read() -> tuple[int, int]:
+    def read() -> tuple[None, int]:
         nonlocal reads
         reads += 1
-        return 0, kills
+        return None, kills
 
     kills = 0
     watch = OutOfMemoryWatch(read)
@@ -74,7 +91,7 @@ def test_counts_are_read_once_a_second_and_at_each_question() -> None:
 
 def test_kill_that_a_tick_has_seen_is_not_held_against_a_later_death() -> None:
     """Somebody else was killed; a worker that gets SIGKILL five seconds later was not."""
-    counts = iter([(0, 0), (0, 0), (0, 1), (0, 1)])
+    counts = iter([(0, 0), (0, 0), (1, 1), (1, 1)])
     watch = OutOfMemoryWatch(lambda: next(counts))
     watch.tick(100.0)
     watch.tick(101.0)

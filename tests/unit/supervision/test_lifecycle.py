@@ -10,6 +10,7 @@ from basic_inference_server.core.topology import ServerState
 from basic_inference_server.supervision.lifecycle import (
     ACTIVE_STATES,
     RESTING_STATES,
+    Crashed,
     Effect,
     Event,
     Exited,
@@ -38,6 +39,7 @@ EVENTS: dict[str, Event] = {
     "none ready": WorkersChanged(0, 2),
     "cannot ever load": LoadFailed("no such module", is_permanent=True),
     "could not load": LoadFailed("disk", is_permanent=False),
+    "crashed": Crashed("exit code 1", is_replaced=True),
     "exited": Exited("signal 9"),
     "tick": Ticked(),
 }
@@ -47,6 +49,7 @@ RISING = {
     "all ready": (S.READY, None),
     "cannot ever load": (S.FAILED, TERMINATE),
     "could not load": (S.BACKOFF, TERMINATE),
+    "crashed": (S.BACKOFF, TERMINATE),
     "exited": (S.BACKOFF, TERMINATE),
 }
 SERVING = {**RISING, "one ready": (S.DEGRADED, None), "none ready": (S.DEGRADED, None)}
@@ -84,7 +87,7 @@ def after(life: Lifecycle, *events: Event) -> Lifecycle:
 
 @pytest.mark.parametrize("state", list(S), ids=lambda state: state.value)
 def test_every_event_leads_where_the_design_says(state: ServerState) -> None:
-    """Each of the nine states answers each of the ten events in one defined way."""
+    """Each of the nine states answers each of the eleven events in one defined way."""
     for name, event in EVENTS.items():
         expected_state, effect = TRANSITIONS[state].get(name, (state, None))
         life, effects = step(life_in(state), event)
@@ -163,6 +166,38 @@ def test_crash_loop_waits_longer_each_time() -> None:
         life, effects = step(life, Ticked(), now_s)
         assert (S.STARTING, (SPAWN,), None) == (life.state, effects, life.restart_at_s)
     assert [0, 1, 2, 4, 8, 16, 32, 60] == waits
+
+
+@pytest.mark.parametrize("state", [S.READY, S.DEGRADED, S.LOADING])
+def test_first_crash_soon_after_the_load_is_left_to_the_master(state: ServerState) -> None:
+    """It starts the next worker at once; that is counted and shown, and nothing is ended."""
+    life = Lifecycle(state, since_s=NOW_S - 1)
+    crashed, effects = step(life, Crashed("exit code 1", is_replaced=True))
+    expected = S.LOADING if state is S.LOADING else S.DEGRADED
+    assert (expected, (), 1, "exit code 1") == (
+        crashed.state, effects, crashed.failures, crashed.last_error,
+    )  # fmt: skip
+
+
+def test_crash_that_the_master_waits_after_is_a_backoff() -> None:
+    """Callers are not left waiting for a worker that nobody starts."""
+    life, effects = step(Lifecycle(S.DEGRADED), Crashed("exit code 1", is_replaced=False))
+    assert (S.BACKOFF, (TERMINATE,), NOW_S) == (life.state, effects, life.restart_at_s)
+
+
+def test_loop_of_crashes_soon_after_the_load_follows_the_curve() -> None:
+    """At once, then after 1, 2, 4 ... s, although each worker had been ready."""
+    life, now_s, waits = after(Lifecycle(), StartRequested(), WorkersChanged(1, 1)), NOW_S, []
+    for _ in range(8):
+        life, effects = step(life, Crashed("exit code 1", is_replaced=True), now_s)
+        if effects:
+            assert life.restart_at_s is not None
+            waits.append(life.restart_at_s - now_s)
+            now_s = life.restart_at_s
+            life, _ = step(life, Ticked(), now_s)
+        life, _ = step(life, WorkersChanged(1, 1), now_s)
+        assert S.READY is life.state
+    assert [1, 2, 4, 8, 16, 32, 60] == waits
 
 
 def test_crash_loop_starts_at_most_twelve_times_in_five_minutes() -> None:

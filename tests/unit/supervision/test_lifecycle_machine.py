@@ -16,6 +16,7 @@ from basic_inference_server.core.topology import ServerState
 from basic_inference_server.supervision.lifecycle import (
     ACTIVE_STATES,
     RESTING_STATES,
+    Crashed,
     Effect,
     Event,
     Exited,
@@ -103,6 +104,10 @@ class LifecycleMachine(RuleBasedStateMachine):
         if is_permanent and self.life.state in ACTIVE_STATES:
             self.wanted = False
         self.feed(LoadFailed("load", is_permanent), chance)
+
+    @rule(chance=st.floats(0, 1), is_replaced=st.booleans())
+    def last_worker_crashes(self, chance: float, *, is_replaced: bool) -> None:
+        self.feed(Crashed("crash", is_replaced), chance)
 
     @rule(chance=st.floats(0, 1))
     def process_ends(self, chance: float) -> None:
