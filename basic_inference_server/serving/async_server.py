@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from basic_inference_server.serving.pull_worker import PullWorker
 
 ACCEPT_PAUSE_S = 0.1
-CLEAN_UP_S = 1.0
+CLEAN_UP_S = 0.5  # of the second that a worker has to leave
 
 
 class AsyncServer:
@@ -66,7 +66,6 @@ class AsyncServer:
                 loop.run_forever()
             except BaseException as error:  # noqa: BLE001 - SystemExit in a task of the endpoint's
                 worker.events.error("task_failed", error=describe(error))
-        self._close()
 
     def set_open(self, is_open: bool) -> None:
         """Accept, or accept nothing for now; from any thread."""
@@ -75,11 +74,11 @@ class AsyncServer:
             self._loop.call_soon_threadsafe(self._look)
 
     def _leave(self) -> None:
-        self._worker.alive = False
+        self._worker.start_to_leave()
         self._look()
 
     def _on_wake(self) -> None:
-        self._worker.empty_pipe()
+        self._worker.on_wake()
         self._look()
 
     def _look(self) -> None:
@@ -141,7 +140,7 @@ class AsyncServer:
         shown = describe(error) if error is not None else str(context.get("message"))
         self._worker.events.warning("task_failed", error=shown)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Cancel what the endpoint has left running, and give it a moment to clean up."""
         loop = self._loop
         left = asyncio.all_tasks(loop)
