@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from basic_inference_server.serving.async_connection import AsyncConnection
 from basic_inference_server.serving.async_responder import AsyncResponder
 from basic_inference_server.worker.execution import describe
 from basic_inference_server.worker.flask_worker import FlaskWorker
+from basic_inference_server.worker.own_process import own_process
 
 if TYPE_CHECKING:
     from basic_inference_server.serving.pull_worker import PullWorker
@@ -37,6 +39,8 @@ class AsyncServer:
         self._most = spec.threads
         self._loop = uvloop.new_event_loop()
         asyncio.set_event_loop(self._loop)
+        self._thread = threading.get_ident()
+        worker.forked_child.also = self.end_in_child
         self.caller = AsyncEndpointCaller(spec.signature, spec.control_path, spec.timeout_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_shut = False
@@ -59,6 +63,7 @@ class AsyncServer:
         worker.look_after(slot, self.set_open)
         loop.set_exception_handler(self._say_failed_task)
         loop.add_signal_handler(signal.SIGTERM, self._leave)
+        worker.forked_child.note_handlers()
         loop.add_reader(worker.PIPE[0], self._on_wake)
         loop.call_soon(self._look)
         while not (self._is_leaving and not self._tasks):
@@ -139,6 +144,11 @@ class AsyncServer:
         error = context.get("exception")
         shown = describe(error) if error is not None else str(context.get("message"))
         self._worker.events.warning("task_failed", error=shown)
+
+    def end_in_child(self) -> None:
+        """Have a forked child end when it comes back to the loop, which is its parent's."""
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(own_process.end_child)
 
     def close(self) -> None:
         """Cancel what the endpoint has left running, and give it a moment to clean up."""

@@ -41,6 +41,7 @@ from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection, accept
 from basic_inference_server.serving.departure import Departure
+from basic_inference_server.serving.forked_child import ForkedChild
 from basic_inference_server.serving.overdue import OverdueWatch
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
@@ -52,6 +53,7 @@ from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.own_process import own_process
 
 if TYPE_CHECKING:
     from basic_inference_server.serving.async_server import AsyncServer
@@ -83,6 +85,7 @@ class PullWorker(Worker):
         self.endpoint: FlaskWorker | None = None
         self.events = EventLog(self._write_event, self.spec.log_level, worker_id=self.worker_id)
         self._write_record = RecordWriter()
+        self.forked_child: ForkedChild
         self.failed_accepts = 0
         self._tasks: AsyncServer | None = None
         self._overdue: OverdueWatch | None = None
@@ -129,9 +132,15 @@ class PullWorker(Worker):
 
     def run(self) -> None:
         """Load the endpoint, serve until told to stop, and end in time."""
-        sys.stdout = OutputRecorder(self.events, "stdout", lambda: current_request().call_id)
-        sys.stderr = OutputRecorder(self.events, "stderr", lambda: current_request().call_id)
+        recorders = [
+            OutputRecorder(self.events, stream, lambda: current_request().call_id)
+            for stream in ("stdout", "stderr")
+        ]
+        sys.stdout, sys.stderr = recorders
         route_library_logging(self.events)
+        self.forked_child = ForkedChild(
+            self.SIGNALS, [self._write_record, *recorders, self.notifications], self.events
+        )
         self._departure = Departure(self.slot, self.events, self._flush)
         try:
             self._load_and_serve()
@@ -154,10 +163,13 @@ class PullWorker(Worker):
         try:
             found = self._load()
         except EndpointLoadError as error:
+            own_process.end_child(error.__cause__)
             self._park(error)
             return
+        own_process.end_child()
         self._has_loaded = True
         signal.signal(signal.SIGTERM, self.handle_exit)
+        self.forked_child.note_handlers()
         gc.collect()
         gc.freeze()
         self.slot.set_state(WorkerState.IDLE, monotonic_ns())

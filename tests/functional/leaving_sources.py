@@ -58,6 +58,76 @@ def takes(inputs):
 def gives_back(inputs):
     takes(inputs)
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+
+
+# --- what forks
+
+def terminates(inputs):
+    process = FORK.Process(target=signal.pause)
+    process.start()
+    process.terminate()
+    process.join()
+    return process.exitcode
+
+def pools(inputs):
+    with FORK.Pool(2) as pool:
+        return pool.map(abs, [-1, -2, -3])
+
+def spawns(inputs):
+    with SPAWN.Pool(1) as pool:
+        return pool.map(abs, [-4])
+
+def executes(inputs):
+    with ProcessPoolExecutor(1, mp_context=FORK) as pool:
+        return pool.submit(abs, -5).result()
+
+def runs(inputs):
+    process = subprocess.Popen(["sleep", "300"], preexec_fn=os.getpid)
+    process.terminate()
+    return process.wait()
+
+def leaves_a_pool(inputs):
+    global kept
+    kept = FORK.Pool(1)
+    FORK.Process(target=signal.pause).start()
+    return [one.pid for one in multiprocessing.active_children()]
+
+def says(inputs):
+    print("from the child")
+    inputs["WORKER"]._create_notification("log", "from the child")
+    os._exit(0)
+
+def status_of(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def forked(inputs, deed):
+    if child := os.fork():
+        return status_of(child)
+    return deed(inputs)
+
+def comes_back(inputs):
+    return forked(inputs, pid)
+
+def raises(inputs):
+    return forked(inputs, lambda inputs: 1 / 0)
+
+def exits(inputs):
+    return forked(inputs, lambda inputs: sys.exit(3))
+
+def talks(inputs):
+    return forked(inputs, says)
+
+def yields(inputs):
+    yield "first"
+    if child := os.fork():
+        yield status_of(child)
+    else:
+        yield "from the child"
+
+def ends_its_stream(inputs):
+    yield "first"
+    if child := os.fork():
+        yield status_of(child)
 """
 
 ALONE = (
@@ -102,6 +172,37 @@ async def hold(inputs):
 async def to_thread(inputs):
     asyncio.ensure_future(asyncio.to_thread(never.wait))
     await asyncio.sleep(0)
+
+async def awaits(inputs):
+    if child := os.fork():
+        return status_of(child)
+    await asyncio.sleep(0)
+    return pid(inputs)
+
+async def yields(inputs):
+    yield "first"
+    if child := os.fork():
+        yield status_of(child)
+    else:
+        yield "from the child"
+
+async def ends_its_stream(inputs):
+    yield "first"
+    if child := os.fork():
+        yield status_of(child)
+"""
+)
+
+BATCH = (
+    DEEDS
+    + """
+
+class BatchWorker(FlaskWorker):
+    def _predict_batch(self, prepared):
+        return [
+            {"did": globals()[one["DO"]]({**one, "WORKER": self}), "pid": os.getpid()}
+            for one in prepared
+        ]
 """
 )
 
@@ -129,5 +230,6 @@ FILES = {
     "alone": ALONE,
     "threads": ALONE.replace("AloneWorker", "ThreadsWorker"),
     "tasks": TASKS,
+    "batch": BATCH,
 }
 KINDS: dict[str, dict[str, int]] = {"alone": {}, "threads": {"THREADS": 4}, "tasks": {"THREADS": 4}}

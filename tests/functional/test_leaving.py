@@ -38,6 +38,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
         **sections("finishing", MAX_REQUESTS=1),
         **sections("deaf"),
         "broken": {},
+        **sections("forks"),
+        "batch-forks": {"SERVER_CLASS": "batch", "BATCH_SIZE": 4},
     }
     with shared_gateway(tmp_path_factory.mktemp("leaving"), endpoints, FILES) as gateway:
         yield gateway
@@ -147,3 +149,63 @@ def test_worker_that_cannot_load_leaves_without_its_signal(gateway: RunningGatew
     assert "FAILED" == gateway.servers()["broken"]["state"]
     pid = int((gateway.base_folder / "broken-pid").read_text())
     expect_gone([psutil.Process(pid)] if psutil.pid_exists(pid) else [], SOON_S)
+
+
+def output_of(gateway: RunningGateway) -> list[tuple[str, str]]:
+    """Return what endpoints have printed, each with who did."""
+    return [(e["server"], e["message"]) for e in gateway.events if e["event"] == "output"]
+
+
+FORKS = {
+    "terminates": -signal.SIGTERM,
+    "runs": -signal.SIGTERM,
+    "pools": [1, 2, 3],
+    "spawns": [4],
+    "executes": 5,
+    "comes_back": 1,
+    "raises": 1,
+    "exits": 3,
+    "talks": 0,
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "batch"])
+def test_children_that_are_forked_are_no_workers(gateway: RunningGateway, kind: str) -> None:
+    """They die of their signals, end where they come back, and touch nothing of the worker's."""
+    name = f"{kind}-forks"
+    worker = worker_of(gateway, name)
+    executed = gateway.servers()[name]["executed"]
+    deeds = {**FORKS, **({"awaits": 1} if kind == "tasks" else {})}
+    for deed, expected in deeds.items():
+        answer = gateway.run(name, DO=deed)
+        assert (200, expected) == (answer.status_code, answer.json()["did"]), deed
+        assert answer.elapsed.total_seconds() < SOON_S
+        assert worker.pid == answer.json()["pid"]
+    assert worker.pid == worker_of(gateway, name).pid
+    assert executed + len(deeds) + 1 == gateway.servers()[name]["executed"]
+    notes = gateway.get("/notifications").text
+    assert "from the child" not in notes
+    eventually(lambda: (name, "from the child") in output_of(gateway))
+
+
+@pytest.mark.parametrize("kind", ["alone", "tasks"])
+@pytest.mark.parametrize("deed", ["yields", "ends_its_stream"])
+def test_child_of_a_generator_sends_nothing(gateway: RunningGateway, kind: str, deed: str) -> None:
+    """Neither its item nor the end of the stream."""
+    items = list(gateway.stream(f"{kind}-forks", DO=deed))
+    assert ["first", 1] == items
+
+
+def test_children_do_not_keep_a_server_from_being_replaced(gateway: RunningGateway) -> None:
+    """A pool that nobody has closed and a child that is not joined end with their worker."""
+    of_every_kind(lambda kind: replace_with_children(gateway, kind))
+
+
+def replace_with_children(gateway: RunningGateway, kind: str) -> None:
+    """Replace a server whose worker has children."""
+    name = f"{kind}-forks"
+    worker = worker_of(gateway, name)
+    children = [psutil.Process(pid) for pid in gateway.run(name, DO="leaves_a_pool").json()["did"]]
+    assert 2 == len(children)
+    assert 200 == gateway.post("/restart_server", {"SIGNATURE": name}).status_code
+    expect_gone([worker, *children], SOON_S)
