@@ -78,6 +78,11 @@ class NotificationBuffer:
                 self._dropped += 1
             self._items.append(notification)
 
+    def forget(self) -> None:
+        """Be as new, in a forked child: what is kept is its parent's, and so are held locks."""
+        self._lock = threading.RLock()
+        self._items.clear()
+
     def send(self) -> None:
         """Announce what is kept, as far as this second's allowance goes."""
         if self._items:

@@ -163,6 +163,12 @@ class RecordWriter:
                 self._kept.popleft()
         return True
 
+    def forget(self) -> None:
+        """Be as new, in a forked child: what is kept is its parent's, and so are held locks."""
+        self._lock = threading.RLock()
+        self._kept.clear()
+        self.dropped = 0
+
     def _write(self, record: bytes) -> bool:
         self.open()
         assert self._fd is not None
@@ -234,6 +240,11 @@ class OutputRecorder:
             partial = self._partial.pop(writer, "")
             if partial:
                 self._record(partial)
+
+    def forget(self) -> None:
+        """Be as new, in a forked child: what is kept is its parent's, and so are held locks."""
+        self._lock = threading.RLock()
+        self._partial.clear()
 
     def _record(self, line: str) -> None:
         if line.strip():

@@ -76,6 +76,16 @@ def container_limit_bytes(
     return tightest
 
 
+def available_bytes(proc: Path = Path("/proc"), root: Path = CGROUP_ROOT) -> int:
+    """Return how much memory another process can have; 0 where that cannot be read."""
+    free = _count_in(proc / "meminfo", "MemAvailable:")
+    if free is None:
+        return 0
+    limited = container_limit_bytes(proc, root)
+    left = free * 1024
+    return left if limited is None else max(0, min(left, limited[0] - limited[1]))
+
+
 def out_of_memory_kills(
     proc: Path = Path("/proc"), root: Path = CGROUP_ROOT
 ) -> tuple[int | None, int | None]:

@@ -33,6 +33,9 @@ REQUESTS, ERRORS, BUSY_NS, SINCE, CALL = 6, 7, 8, 9, 10
 FIRST_BUCKET: Final = 11
 BATCH: Final = FIRST_BUCKET + BUCKETS  # how many calls are executed together; 0 for one alone
 LANES: Final = BATCH + 1  # how many calls may be executed side by side; 0 for one alone
+ASKED: Final = LANES + 1  # since when the worker is asked to leave; written by its master
+LEAVING: Final = LANES + 2  # since when it takes no requests any more
+WORKER_ID: Final = LANES + 3
 MAX_BATCH: Final = 256
 TARGET_WORKERS_WORD: Final = 0
 HIGH_WATER_WORD: Final = 1  # and the next one: how many slots of each half were ever used
@@ -47,7 +50,7 @@ class WorkerState(IntEnum):
     IDLE = 3
     BUSY = 4
     PARKED = 5  # failed to load; waits for the supervisor's decision
-    LEAVING = 6  # has served for as long as it was to, and ends
+    LEAVING = 6  # has given its last answer and ends
 
 
 def create_memory(name: str, byte_count: int) -> int:
@@ -66,7 +69,7 @@ def _words(fd: int) -> memoryview:
 class SlotReading:
     """One worker's slot at one moment; times are monotonic nanoseconds, 0 is 'none'.
 
-    The fields after `state` stand in the order of the slot's words.
+    The fields from `state` to `call` stand in the order of the slot's words.
     """
 
     index: int
@@ -81,11 +84,14 @@ class SlotReading:
     busy_ns: int
     since_ns: int
     call: int = 0
+    asked_ns: int = 0
+    leaving_ns: int = 0
+    worker_id: int = 0  # the worker's number within its server; two have it while one leaves
 
     @property
-    def worker_id(self) -> int:
-        """The worker's number within its server, from 0."""
-        return self.index % SLOTS_PER_GENERATION
+    def is_leaving(self) -> bool:
+        """Whether the worker takes no requests any more; it may still execute some."""
+        return self.leaving_ns > 0
 
 
 def _first_call(index: int) -> int:
@@ -134,6 +140,7 @@ class ServerScoreboard:
         """Return one slot's values."""
         base = (index + 1) * SLOT_WORDS
         state, *values = self._words[base : base + FIRST_BUCKET].tolist()
+        values += self._words[base + ASKED : base + WORKER_ID + 1].tolist()
         return SlotReading(index, WorkerState(state), *values)
 
     def calls(self, index: int) -> list[int]:
@@ -185,7 +192,7 @@ class Slot:
         self.base = (index + 1) * SLOT_WORDS
         self.first_call = _first_call(index)
 
-    def occupy(self, pid: int, generation: int, now_ns: int) -> None:
+    def occupy(self, pid: int, generation: int, now_ns: int, worker_id: int = 0) -> None:
         """Take the slot for a new process; the counters of its predecessors stay."""
         words, base = self.words, self.base
         words[base + PID] = pid
@@ -193,6 +200,8 @@ class Slot:
         words[base + HEARTBEAT] = now_ns
         words[base + STARTED] = words[base + DEADLINE] = 0
         words[base + BATCH] = words[base + LANES] = 0
+        words[base + ASKED] = words[base + LEAVING] = 0
+        words[base + WORKER_ID] = worker_id
         self.set_state(WorkerState.STARTING, now_ns)
 
     def set_pid(self, pid: int) -> None:
@@ -203,6 +212,19 @@ class Slot:
         """Say what the worker does from now on."""
         self.words[self.base + SINCE] = now_ns
         self.words[self.base + STATE] = state
+
+    def ask_to_leave(self, now_ns: int) -> None:
+        """Say, from outside, that the worker shall finish what it does and end."""
+        self.words[self.base + ASKED] = now_ns
+
+    @property
+    def is_asked_to_leave(self) -> bool:
+        """Whether somebody wants the worker to end."""
+        return self.words[self.base + ASKED] > 0
+
+    def leave(self, now_ns: int) -> None:
+        """Say that the worker takes no requests from now on."""
+        self.words[self.base + LEAVING] = now_ns
 
     def beat(self, now_ns: int) -> None:
         """Say that the process still runs."""

@@ -138,9 +138,17 @@ class PreforkArbiter(Arbiter):
         if sig in {signal.SIGTERM, signal.SIGQUIT}:
             self._asked_to_leave.add(pid)
         try:
-            os.kill(pid, sig)
+            self.signal_worker(pid, sig)
         except ProcessLookupError:
             return
+
+    def signal_worker(self, pid: int, sig: int) -> None:
+        """Send it; SIGTERM asks a worker to leave, and may be said in another way."""
+        os.kill(pid, sig)
+
+    def has_been_asked(self, pid: int) -> bool:
+        """Say whether a worker has been asked to leave and still runs."""
+        return pid in self._asked_to_leave
 
     def stop(self, graceful: bool = True) -> None:
         """Ask the workers to leave, wait for them, kill those that stay.

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,13 @@ from basic_inference_server.serving.async_connection import AsyncConnection
 from basic_inference_server.serving.async_responder import AsyncResponder
 from basic_inference_server.worker.execution import describe
 from basic_inference_server.worker.flask_worker import FlaskWorker
+from basic_inference_server.worker.own_process import own_process
 
 if TYPE_CHECKING:
     from basic_inference_server.serving.pull_worker import PullWorker
 
 ACCEPT_PAUSE_S = 0.1
-CLEAN_UP_S = 1.0
+CLEAN_UP_S = 0.5  # of the second that a worker has to leave
 
 
 class AsyncServer:
@@ -37,6 +39,8 @@ class AsyncServer:
         self._most = spec.threads
         self._loop = uvloop.new_event_loop()
         asyncio.set_event_loop(self._loop)
+        self._thread = threading.get_ident()
+        worker.forked_child.also = self.end_in_child
         self.caller = AsyncEndpointCaller(spec.signature, spec.control_path, spec.timeout_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_shut = False
@@ -59,6 +63,7 @@ class AsyncServer:
         worker.look_after(slot, self.set_open)
         loop.set_exception_handler(self._say_failed_task)
         loop.add_signal_handler(signal.SIGTERM, self._leave)
+        worker.forked_child.note_handlers()
         loop.add_reader(worker.PIPE[0], self._on_wake)
         loop.call_soon(self._look)
         while not (self._is_leaving and not self._tasks):
@@ -66,7 +71,6 @@ class AsyncServer:
                 loop.run_forever()
             except BaseException as error:  # noqa: BLE001 - SystemExit in a task of the endpoint's
                 worker.events.error("task_failed", error=describe(error))
-        self._close()
 
     def set_open(self, is_open: bool) -> None:
         """Accept, or accept nothing for now; from any thread."""
@@ -75,11 +79,11 @@ class AsyncServer:
             self._loop.call_soon_threadsafe(self._look)
 
     def _leave(self) -> None:
-        self._worker.alive = False
+        self._worker.start_to_leave()
         self._look()
 
     def _on_wake(self) -> None:
-        self._worker.empty_pipe()
+        self._worker.on_wake()
         self._look()
 
     def _look(self) -> None:
@@ -141,7 +145,12 @@ class AsyncServer:
         shown = describe(error) if error is not None else str(context.get("message"))
         self._worker.events.warning("task_failed", error=shown)
 
-    def _close(self) -> None:
+    def end_in_child(self) -> None:
+        """Have a forked child end when it comes back to the loop, which is its parent's."""
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(own_process.end_child)
+
+    def close(self) -> None:
         """Cancel what the endpoint has left running, and give it a moment to clean up."""
         loop = self._loop
         left = asyncio.all_tasks(loop)

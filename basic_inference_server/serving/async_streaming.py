@@ -13,6 +13,7 @@ from basic_inference_server.wire.frames import encode_chunk, encode_reply_head
 from basic_inference_server.wire.stream_layouts import Layout, layout_for
 from basic_inference_server.worker.async_execution import AsyncExecutor
 from basic_inference_server.worker.async_streams import AsyncItemStream
+from basic_inference_server.worker.own_process import own_process
 
 
 class AsyncStreamSender:
@@ -68,6 +69,7 @@ class AsyncStreamSender:
 
     async def _push(self, chunk: bytes) -> None:
         """Send a chunk; while the caller does not read, the endpoint is not what takes long."""
+        own_process.end_child()
         if not self._has_begun:
             head = encode_reply_head(
                 200, self._layout.content_type, 0, self._progress.phases_us(), is_stream=True

@@ -33,12 +33,15 @@ from basic_inference_server.core.logs import (
     RecordWriter,
     route_library_logging,
 )
-from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
+from basic_inference_server.core.memory import resident_bytes
+from basic_inference_server.core.scoreboard import WorkerState
 from basic_inference_server.core.shared_slot import SharedSlot
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.calls import EndpointCaller
 from basic_inference_server.serving.connection import FrameConnection, accept
+from basic_inference_server.serving.departure import Departure
+from basic_inference_server.serving.forked_child import ForkedChild
 from basic_inference_server.serving.overdue import OverdueWatch
 from basic_inference_server.serving.responder import Responder
 from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
@@ -50,6 +53,7 @@ from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.own_process import own_process
 
 if TYPE_CHECKING:
     from basic_inference_server.serving.async_server import AsyncServer
@@ -70,15 +74,18 @@ class PullWorker(Worker):
         self.spec = application.spec
         self.announcer = application.announcer
         self.slot = application.scoreboard.slot(application.next_slot)
-        self.worker_id = application.next_slot % SLOTS_PER_GENERATION
+        self.bell = application.bells[application.next_slot]
+        self.worker_id = application.next_worker_id
         self.notifications = NotificationBuffer(self.announcer)
         self.caller = EndpointCaller(
             self.spec.signature, self.spec.control_path, self.spec.timeout_s
         )
         self.alive: bool = True
+        self._has_loaded = False
         self.endpoint: FlaskWorker | None = None
         self.events = EventLog(self._write_event, self.spec.log_level, worker_id=self.worker_id)
         self._write_record = RecordWriter()
+        self.forked_child: ForkedChild
         self.failed_accepts = 0
         self._tasks: AsyncServer | None = None
         self._overdue: OverdueWatch | None = None
@@ -102,6 +109,7 @@ class PullWorker(Worker):
 
     def init_signals(self) -> None:
         """Use gunicorn's handlers, but die of what shall end it: SIGABRT shows the stacks then."""
+        self._take_bell()
         super().init_signals()
         # gunicorn would raise SystemExit in the middle of the endpoint's code for the last two.
         # Whoever is asked to leave before it serves has nothing to finish and leaves at once.
@@ -113,12 +121,43 @@ class PullWorker(Worker):
         offer_as_victim()
         faulthandler.enable(all_threads=True)
 
+    def _take_bell(self) -> None:
+        """Be woken through the pipe that the master has an end of, and keep no other worker's."""
+        for end in self.PIPE:
+            os.close(end)
+        self.PIPE: tuple[int, ...] = self.bell.ends
+        for bell in self.app.bells.values():
+            if bell is not self.bell:
+                bell.close()
+
     def run(self) -> None:
-        """Load the endpoint, then serve until told to stop."""
+        """Load the endpoint, serve until told to stop, and end in time."""
         self._write_record.open()
-        sys.stdout = OutputRecorder(self.events, "stdout", lambda: current_request().call_id)
-        sys.stderr = OutputRecorder(self.events, "stderr", lambda: current_request().call_id)
+        recorders = [
+            OutputRecorder(self.events, stream, lambda: current_request().call_id)
+            for stream in ("stdout", "stderr")
+        ]
+        sys.stdout, sys.stderr = recorders
         route_library_logging(self.events)
+        self.forked_child = ForkedChild(
+            self.SIGNALS, [self._write_record, *recorders, self.notifications], self.events
+        )
+        self._departure = Departure(self.slot, self.events, self._flush)
+        try:
+            self._load_and_serve()
+        except BaseException:
+            self._departure.begin(failed=True)
+            raise
+        self._departure.begin()
+        if self._tasks is not None and self._has_loaded:
+            self._tasks.close()
+
+    def _flush(self) -> None:
+        self.notifications.send()
+        self._write_record.flush()
+        self.announcer.flush()
+
+    def _load_and_serve(self) -> None:
         self.slot.set_state(WorkerState.LOADING, monotonic_ns())
         self.announcer.announce("loading", worker_id=self.worker_id, pid=os.getpid())
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -126,9 +165,13 @@ class PullWorker(Worker):
             found = self._load()
             about = self._about(found)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor is told
+            own_process.end_child(error.__cause__ or error)
             self._park(error)
             return
+        own_process.end_child()
+        self._has_loaded = True
         signal.signal(signal.SIGTERM, self.handle_exit)
+        self.forked_child.note_handlers()
         gc.collect()
         gc.freeze()
         self.slot.set_state(WorkerState.IDLE, monotonic_ns())
@@ -136,9 +179,6 @@ class PullWorker(Worker):
             "worker_ready", worker_id=self.worker_id, pid=os.getpid(), endpoint=about
         )
         self._serve()
-        self.notifications.send()
-        # An end without this is none that anybody has asked for, whatever its exit code.
-        self.slot.set_state(WorkerState.LEAVING, monotonic_ns())
 
     def _load(self) -> FoundEndpoint:
         spec = self.spec
@@ -229,6 +269,7 @@ class PullWorker(Worker):
         waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
         waiter.register(self.PIPE[0], select.EPOLLIN)
         serve = self._make_server(listener)
+        slot = self.slot
         is_woken = False
         while self.alive or is_woken:
             try:
@@ -240,7 +281,7 @@ class PullWorker(Worker):
                 woken_by = [fd for fd, _ in waiter.poll(HEARTBEAT_S)] if self.alive else []
                 is_woken = listener.fileno() in woken_by
                 if self.PIPE[0] in woken_by:
-                    self.empty_pipe()
+                    self.on_wake()
                 continue
             except OSError as error:
                 self.survive_failed_accept(error)
@@ -248,19 +289,37 @@ class PullWorker(Worker):
             is_woken = False
             self.failed_accepts = 0
             self.count_requests(serve(accepted))
+            if slot.is_asked_to_leave:
+                self.start_to_leave()
 
     def wait_for_the_end(self) -> None:
         """Wait until the worker has to leave."""
         waker = select.poll()
         waker.register(self.PIPE[0], select.POLLIN)
         while self.alive:
-            waker.poll()
-            self.empty_pipe()
+            waker.poll(HEARTBEAT_S * 1000)
+            self.on_wake()
 
-    def empty_pipe(self) -> None:
-        """Take out what has woken us: a signal that is ignored would do so for ever."""
+    def on_wake(self) -> None:
+        """Take out what has woken us, which would do so for ever; leave if that is what it said."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.PIPE[0], 4096)
+        if self.slot.is_asked_to_leave:
+            self.start_to_leave()
+
+    def handle_exit(self, *_: Any) -> None:
+        """SIGTERM: leave after what is in flight."""
+        self.start_to_leave()
+
+    def start_to_leave(self) -> None:
+        """Take no requests from now on; the master may already start the next worker."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.slot.leave(monotonic_ns())
+        self._wake()
+        if os.getppid() == self.ppid:
+            os.kill(self.ppid, signal.SIGCHLD)  # which makes it look after its workers
 
     def _make_server(self, listener: socket.socket) -> Callable[[socket.socket], int]:
         """Return what answers an accepted connection, and those that it takes along."""
@@ -309,23 +368,24 @@ class PullWorker(Worker):
         """Leave after what is in flight; the master starts a replacement."""
         if self.alive:
             self.events.info("worker_recycled", reason=reason, **fields)
-            self.alive = False
-            self._wake()
+            self.start_to_leave()
 
     def _wake(self) -> None:
-        os.write(self.PIPE[1], b"\0")
+        self.bell.ring()
 
     def _beat(self) -> None:
         """Every second: beat, notice a dead master, watch memory, send what is kept."""
         while self.alive or self._overdue is not None:  # which is looked after to the last request
             self.slot.beat(monotonic_ns())
             self._write_record.flush()
-            if os.getppid() != self.ppid and self.alive:
-                self.alive = False
-                self._wake()
-            if self._memory_limit_mb is not None and resident_mb() > self._memory_limit_mb:
-                held_mb = round(resident_mb())
-                self.retire("max_memory", limit_mb=self.spec.max_memory_mb, resident_mb=held_mb)
+            if os.getppid() != self.ppid or self.slot.is_asked_to_leave:
+                if not self._has_loaded:  # nothing has to be finished
+                    self._departure.end_now()
+                self.start_to_leave()
+            if self._memory_limit_mb is not None:
+                held_mb = round(resident_bytes(os.getpid()) / 2**20)
+                if held_mb > self._memory_limit_mb:
+                    self.retire("max_memory", limit_mb=self.spec.max_memory_mb, resident_mb=held_mb)
             pause_s = HEARTBEAT_S
             if self._overdue is not None:
                 self.notifications.send()
@@ -338,10 +398,3 @@ def offer_as_victim() -> None:
     """Have the kernel, when memory runs out, end a worker before the gateway or the supervisor."""
     with contextlib.suppress(OSError):  # a hardened container may not allow it
         Path("/proc/self/oom_score_adj").write_text(str(VICTIM_SCORE))
-
-
-def resident_mb() -> float:
-    """Return this process's resident memory in MiB."""
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - once a second, kept cheap
-        pages = int(file.read().split()[1])
-    return pages * resource.getpagesize() / 2**20

@@ -19,6 +19,7 @@ from basic_inference_server.serving.streaming import StreamSender
 from basic_inference_server.wire.frames import Accepts, FrameError, RequestFrame
 from basic_inference_server.worker.execution import Executor, PhaseTimes
 from basic_inference_server.worker.flask_worker import FlaskWorker
+from basic_inference_server.worker.own_process import own_process
 from basic_inference_server.worker.streams import ItemStream, collected
 
 
@@ -35,6 +36,8 @@ class Responder:
 
         def end_output_lines() -> None:
             """Show what a request printed without a line end as its own, not the next one's."""
+            if own_process.is_forked:
+                own_process.end_child()
             for recorder in recorders:
                 if recorder.has_partial_line:
                     recorder.end_line()

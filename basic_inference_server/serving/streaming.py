@@ -11,6 +11,7 @@ from basic_inference_server.wire.frames import encode_chunk, encode_reply_head
 from basic_inference_server.wire.stream_layouts import layout_for
 from basic_inference_server.worker.current_request import current_request
 from basic_inference_server.worker.execution import Executor
+from basic_inference_server.worker.own_process import own_process
 from basic_inference_server.worker.streams import ItemStream
 
 # The gateway ends a connection whose client reads nothing for 30 s; this is only for its absence.
@@ -40,6 +41,7 @@ class StreamSender:
 
         def push(chunk: bytes) -> None:
             nonlocal has_begun
+            own_process.end_child()
             if not has_begun:
                 head = encode_reply_head(
                     200, layout.content_type, 0, progress.phases_us(), is_stream=True

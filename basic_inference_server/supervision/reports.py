@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,7 @@ from basic_inference_server.core.scoreboard import (
     LOST,
     REFUSED,
     GatewayScoreboard,
+    SlotReading,
     WorkerState,
 )
 from basic_inference_server.core.topology import SERVING_STATES
@@ -45,7 +47,8 @@ def describe_server(
         "port": server.place.port,
         "workers": server.target_workers,
         "ready_workers": server.ready_workers,
-        "worker_pids": [slot.pid for slot in slots if slot.pid],  # 0: not forked yet
+        "worker_pids": _pids(slots, leaving=False),
+        "leaving_pids": _pids(slots, leaving=True),
         "busy_workers": busy,
         "uptime_s": round(now_s - life.since_s, 1) if is_up else 0,
         "state_for_s": round(now_s - life.since_s, 1),
@@ -68,6 +71,11 @@ def describe_server(
         "version": server.endpoint.get("version"),
         "idempotent": server.route().idempotent,
     }
+
+
+def _pids(slots: Iterable[SlotReading], *, leaving: bool) -> list[int]:
+    """Return the workers that leave, or those that do not; one that is not forked yet has none."""
+    return [slot.pid for slot in slots if slot.pid and slot.is_leaving is leaving]
 
 
 def _describe_death(death: Death | None, *, is_detailed: bool) -> dict[str, Any] | None:

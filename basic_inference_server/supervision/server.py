@@ -157,6 +157,7 @@ class Server(Lineage):
         """Do what is due: restart, kill the hung, collect the retired."""
         for generation in self.generations:
             self._watch.check(generation, now_s)
+        self._count_out_those_that_leave()
         if self._memory.is_due(now_s):
             self._check_memory(now_s)
         for generation in self._reap(now_s):
@@ -164,6 +165,13 @@ class Server(Lineage):
             if self.is_gone:
                 self._hooks.on_gone()
         self.keeper.tick()
+
+    def _count_out_those_that_leave(self) -> None:
+        """A worker that takes no requests any more is not ready, however long it takes to end."""
+        leaving = {slot.pid for slot in self.own_slots() if slot.is_leaving}
+        if self.current is not None and leaving & self.current.ready_pids:
+            self.current.ready_pids -= leaving
+            self._count_workers("a worker is leaving")
 
     def _check_memory(self, now_s: float) -> None:
         slots = {slot.pid: slot for slot in self.scoreboard.occupied() if slot.pid}

@@ -1,4 +1,4 @@
-"""Finds workers that are hung, stopped or loading for too long, and ends them.
+"""Finds workers that are hung, stopped, loading or leaving for too long, and ends them.
 
 Reads the scoreboard only: a worker that is busy within its deadline is healthy. A hung worker
 first gets SIGABRT, which shows its stacks, and SIGKILL when that does not help.
@@ -20,6 +20,8 @@ HANG_GRACE_NS = 100_000_000
 KILL_AFTER_S = 1.0
 SILENCE_NS = 10 * NS_PER_S
 PARKED_NS = NS_PER_S
+LEAVING_NS = 3 * NS_PER_S // 2  # a worker ends itself after a second
+ASKED_S = 3.0  # a worker looks once a second whether it is asked, and ends in another one
 
 
 def process_is_stopped(pid: int) -> bool:
@@ -46,16 +48,21 @@ class WorkerWatch:
         self._log = log
         self._is_stopped = is_stopped
         self._doomed: dict[int, tuple[Verdict, float]] = {}
+        self._deaf: dict[int, float] = {}  # asked to leave, nothing to do, still there: since when
 
     def verdict_on(self, pid: int) -> Verdict | None:
         """Return why that worker was ended, once; `None` if it was not ended from here."""
+        self._deaf.pop(pid, None)
         doom = self._doomed.pop(pid, None)
         return doom[0] if doom else None
 
-    def end(self, generation: Generation, slot: SlotReading, why: str, now_s: float) -> None:
-        """End a worker at once for something that it did."""
+    def end(
+        self, generation: Generation, slot: SlotReading, why: str, now_s: float,
+        *, blames: bool = True,
+    ) -> None:  # fmt: skip
+        """End a worker at once for something that it did; `blames` its request for it."""
         if slot.pid not in self._doomed:
-            self._doomed[slot.pid] = (Verdict(why, True), now_s)
+            self._doomed[slot.pid] = (Verdict(why, blames), now_s)
             self._log.error("worker_ended", pid=slot.pid, worker_id=slot.worker_id, why=why)
             generation.signal_worker(slot.pid, signal.SIGKILL)
 
@@ -68,6 +75,11 @@ class WorkerWatch:
             if slot.pid in self._doomed:
                 if now_s - self._doomed[slot.pid][1] >= KILL_AFTER_S:
                     generation.signal_worker(slot.pid, signal.SIGKILL)
+                continue
+            if self._stays_for_too_long(slot, now_ns, now_s):
+                self.end(
+                    generation, slot, "it did not end when it had to leave", now_s, blames=False
+                )
                 continue
             if slot.state is WorkerState.PARKED:
                 self._let_parked_try_again(generation, slot, now_ns)
@@ -87,10 +99,22 @@ class WorkerWatch:
         self._log.error("worker_hung", pid=slot.pid, worker_id=slot.worker_id, why=reason)
         generation.signal_worker(slot.pid, signal.SIGABRT)
 
+    def _stays_for_too_long(self, slot: SlotReading, now_ns: int, now_s: float) -> bool:
+        """Say whether a worker that has to leave, and has nothing to finish, does not."""
+        if slot.state is WorkerState.LEAVING:
+            return now_ns - slot.since_ns > LEAVING_NS
+        if slot.state is WorkerState.BUSY or not (slot.asked_ns or slot.is_leaving):
+            self._deaf.pop(slot.pid, None)
+            return False
+        # Since when it has nothing to do, nobody writes down: its last answer may be on its way.
+        return now_s - self._deaf.setdefault(slot.pid, now_s) > ASKED_S
+
     def _let_parked_try_again(self, generation: Generation, slot: SlotReading, now_ns: int) -> None:
         """Only reached while other workers serve: otherwise the whole generation has ended."""
         if now_ns - slot.since_ns > PARKED_NS:
-            generation.signal_worker(slot.pid, signal.SIGTERM)
+            # Code that could not be loaded may have taken SIGTERM's handler before it failed.
+            is_deaf = now_ns - slot.since_ns > PARKED_NS + KILL_AFTER_S * NS_PER_S
+            generation.signal_worker(slot.pid, signal.SIGKILL if is_deaf else signal.SIGTERM)
 
     def _broken_rule(self, slot: SlotReading, now_ns: int) -> str | None:
         if slot.state is WorkerState.BUSY and slot.deadline_ns:
@@ -109,6 +133,7 @@ class WorkerWatch:
         now_ns = monotonic_ns()
         return any(
             slot.state in {WorkerState.IDLE, WorkerState.BUSY}
+            and not slot.is_leaving
             and self._broken_rule(slot, now_ns) is None
             for slot in slots
         )

@@ -27,6 +27,7 @@ from basic_inference_server.worker.current_request import (
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError, install_hint
+from basic_inference_server.worker.own_process import own_process
 from basic_inference_server.worker.schemas import input_reader, output_writer
 from basic_inference_server.worker.streams import ItemStream, is_stream
 from basic_inference_server.worker.validation_rules import check_rules
@@ -180,6 +181,7 @@ class Executor:
 
     def failure(self, error: BaseException) -> EndpointError:
         """Return what a client is told of an exception of the endpoint's."""
+        own_process.end_child(error)
         return EndpointError(f"{self.worker.signature} failed: {describe(error)}")
 
     def _predict(self, prepared: Any, times: PhaseTimes) -> Any:

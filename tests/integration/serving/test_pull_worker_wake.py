@@ -19,6 +19,10 @@ class NoNotifications:
         """Nothing is to be sent."""
 
 
+class NobodyAsks:
+    is_asked_to_leave = False
+
+
 def leaving_when_woken() -> Any:
     """Return a worker without an endpoint that has been told to leave when its wait returns."""
 
@@ -26,6 +30,7 @@ def leaving_when_woken() -> Any:
         def __init__(self) -> None:
             self.PIPE = os.pipe2(os.O_NONBLOCK)
             self.alive = True
+            self.slot = NobodyAsks()
             self.notifications = NoNotifications()  # type: ignore[assignment]
             self.served: list[socket.socket] = []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from basic_inference_server.core.memory import (
+    available_bytes,
     container_limit_bytes,
     out_of_memory_kills,
     proportional_bytes,
@@ -126,3 +127,33 @@ def test_kills_for_want_of_memory_are_counted_by_group_and_machine(tmp_path: Pat
     root = write_tree(tmp_path / "g1", {"memory/a/memory.oom_control": "under_oom 0\noom_kill 4\n"})
     assert (4, None) == out_of_memory_kills(proc, root)
     assert (None, None) == out_of_memory_kills(tmp_path / "none", tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected_mb"),
+    [
+        pytest.param({}, 300, id="the machine's"),
+        pytest.param(
+            {"cgroup/memory.max": "200", "cgroup/memory.current": "150"}, 50, id="its group's"
+        ),
+        pytest.param(
+            {"cgroup/memory.max": "900", "cgroup/memory.current": "150"}, 300, id="the smaller one"
+        ),
+        pytest.param(
+            {"cgroup/memory.max": "100", "cgroup/memory.current": "150"}, 0, id="over the limit"
+        ),
+    ],
+)
+def test_available_memory_is_what_machine_and_group_leave(
+    tmp_path: Path, files: dict[str, str], expected_mb: int
+) -> None:
+    """Whichever of the two is less; nothing is less than nothing."""
+    in_bytes = {name: str(int(text) * MB) for name, text in files.items()}
+    machine = {"proc/meminfo": f"MemFree: 1 kB\nMemAvailable: {300 * 1024} kB\n"}
+    folder = write_tree(tmp_path, {**machine, "proc/self/cgroup": "0::/\n", **in_bytes})
+    assert expected_mb * MB == available_bytes(folder / "proc", folder / "cgroup")
+
+
+def test_available_memory_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    """Then nothing is started beside something else."""
+    assert 0 == available_bytes(tmp_path, tmp_path)

@@ -90,13 +90,22 @@ def test_generations_use_separate_halves(board: ServerScoreboard) -> None:
     assert [(2, 10), (1, 11)] == [(one.generation, one.pid) for one in board.occupied()]
 
 
-def test_worker_numbers_start_at_nought_in_each_generation(board: ServerScoreboard) -> None:
-    """A worker's number within its server does not depend on the generation."""
-    assert [0, 255, 0, 3] == [board.read(index).worker_id for index in (0, 255, 256, 259)]
+def test_worker_that_leaves_is_told_from_one_that_serves(board: ServerScoreboard) -> None:
+    """Its master asks it, it says that it takes no more, and its successor has its number."""
+    slot = take_slot(board, generation=2, pid=10)
+    assert (False, False) == (slot.is_asked_to_leave, board.read(0).is_leaving)
+    slot.ask_to_leave(now_ns=20)
+    slot.leave(now_ns=30)
+    assert (True, True) == (slot.is_asked_to_leave, board.read(0).is_leaving)
+    slot.occupy(11, 2, now_ns=40, worker_id=3)
+    after = board.read(0)
+    assert (False, 0, False, 3) == (
+        slot.is_asked_to_leave, after.asked_ns, after.is_leaving, after.worker_id,
+    )  # fmt: skip
 
 
 def test_freed_slot_is_the_next_to_be_taken(board: ServerScoreboard) -> None:
-    """A replacement gets the number of the worker that it replaces."""
+    """A replacement needs no more room than the worker that it replaces."""
     slots = [take_slot(board, generation=2, pid=10 + number) for number in range(3)]
     slots[1].release()
     assert 1 == board.free_slot(2)

@@ -11,7 +11,12 @@ import pytest
 
 from basic_inference_server.core.clock import NS_PER_S
 from basic_inference_server.core.logs import Event, EventLog
-from basic_inference_server.core.scoreboard import ServerScoreboard, Slot, WorkerState
+from basic_inference_server.core.scoreboard import (
+    SLOTS_PER_GENERATION,
+    ServerScoreboard,
+    Slot,
+    WorkerState,
+)
 from basic_inference_server.supervision.autopsy import Verdict
 from basic_inference_server.supervision.generation import Generation
 from basic_inference_server.supervision.worker_watch import WorkerWatch
@@ -46,7 +51,7 @@ class Watched:
 
     def add(self, pid: int, state: WorkerState = WorkerState.IDLE, generation: int = 1) -> Slot:
         slot = self.board.slot(self.board.free_slot(generation))
-        slot.occupy(pid, generation, self.now_ns)
+        slot.occupy(pid, generation, self.now_ns, slot.index % SLOTS_PER_GENERATION)
         slot.set_state(state, self.now_ns)
         return slot
 
@@ -157,6 +162,42 @@ def test_parked_worker_may_try_again(watched: Watched) -> None:
     assert [] == watched.said
 
 
+def test_parked_worker_that_does_not_go_is_killed(watched: Watched) -> None:
+    """What it has loaded before it failed may have taken SIGTERM's handler."""
+    watched.add(42, WorkerState.PARKED)
+    assert [(42, TERM)] == watched.signals_after(1.1)
+    assert [(42, KILL)] == watched.signals_after(1.0)
+
+
+def test_worker_that_does_not_end_after_its_last_answer_is_killed(watched: Watched) -> None:
+    """It ends itself after a second, unless C code holds the interpreter."""
+    slot = watched.add(42)
+    slot.leave(watched.now_ns)
+    slot.set_state(WorkerState.LEAVING, watched.now_ns)
+    assert [] == watched.signals_after(1.4)
+    assert [(42, KILL)] == watched.signals_after(0.2)
+    verdict = watched.watch.verdict_on(42)
+    assert verdict is not None
+    assert ("it did not end when it had to leave", False) == (
+        verdict.cause, verdict.blames_request,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", [WorkerState.IDLE, WorkerState.LOADING])
+def test_worker_that_does_not_hear_is_killed(watched: Watched, state: WorkerState) -> None:
+    """It was asked, has nothing to finish, and stays; the time begins with its last request."""
+    slot = watched.add(42, state)
+    slot.ask_to_leave(watched.now_ns)
+    assert [] == watched.signals_after(0.1)
+    if state is WorkerState.IDLE:
+        watched.begin(slot, timeout_s=60)
+        assert [] == watched.signals_after(30)
+        slot.finish(0, watched.now_ns, failed=0)
+        assert [] == watched.signals_after(0.1)
+    assert [] == watched.signals_after(2.9)
+    assert [(42, KILL)] == watched.signals_after(0.2)
+
+
 def test_other_generation_is_none_of_its_business(watched: Watched) -> None:
     """While one generation replaces another, each is watched as itself."""
     watched.begin(watched.add(42, generation=2), timeout_s=1)
@@ -186,6 +227,7 @@ def test_each_broken_worker_is_ended_by_itself(watched: Watched) -> None:
         (WorkerState.STARTING, False),
         (WorkerState.LOADING, False),
         (WorkerState.PARKED, False),
+        (WorkerState.LEAVING, False),
     ],
 )
 def test_health_is_one_worker_that_can_answer(
@@ -208,6 +250,14 @@ def test_busy_server_is_healthy_until_all_its_workers_hang(watched: Watched) -> 
         watched.clock.advance(seconds)
         healths.append(watched.watch.is_healthy(watched.board.occupied()))
     assert [True, True, False] == healths
+
+
+def test_worker_that_takes_no_more_is_not_healthy(watched: Watched) -> None:
+    """However well it does what it still has to do."""
+    slot = watched.add(42)
+    watched.begin(slot)
+    slot.leave(watched.now_ns)
+    assert not watched.watch.is_healthy(watched.board.occupied())
 
 
 def test_server_without_workers_is_not_healthy(watched: Watched) -> None:
