@@ -6,67 +6,73 @@ when read; NaN and infinities are written as `null`. orjson does the work (RFC 8
 
 from __future__ import annotations
 
-import base64
-import dataclasses
+import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from decimal import Decimal
-from pathlib import PurePath
+from collections.abc import Callable, Iterator
+from datetime import date
+from types import NoneType
 from typing import Any, Final
 
 import orjson
 
 from basic_inference_server.core.errors import BadJson
+from basic_inference_server.core.json_arrays import NUMBERS
+from basic_inference_server.core.json_numbers import NumbersMet, holds_only_numbers, simple_value
+from basic_inference_server.core.json_refusals import OneShot
+from basic_inference_server.core.json_values import json_value
 
-_OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
+_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 MAX_DEPTH: Final = 200
 ORJSON_WRITES: Final = 254  # levels; it reads 1,024
 
 
-def _default(value: Any) -> Any:
-    """Encode what orjson does not know; a `TypeError` here names the type for the author."""
-    if isinstance(value, (set, frozenset, tuple)):  # tuple: a named one
-        return list(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return base64.b64encode(bytes(value)).decode("ascii")
-    if hasattr(value, "model_dump") and not isinstance(
-        value, type
-    ):  # pydantic models, without importing pydantic
-        return value.model_dump()
-    if hasattr(value, "tolist"):  # arrays that orjson cannot read in place, and numpy scalars
-        return value.tolist()
-    if isinstance(value, (Decimal, PurePath)):
-        return str(value)
-    if hasattr(value, "__bytes__") and not isinstance(value, type):  # a `Binary`
-        return base64.b64encode(bytes(value)).decode("ascii")
-    if isinstance(value, Mapping):
-        return dict(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-def encode(value: Any, default: Callable[[Any], Any] = _default) -> bytes:
+def encode(value: Any) -> bytes:
     """Return `value` as JSON bytes.
 
     Raises:
         TypeError: something in it cannot be written as JSON.
+        BaseException: what code of the endpoint's raises that is asked for a value.
     """
     try:
-        return orjson.dumps(value, default, _OPTIONS)
+        return orjson.dumps(value, simple_value, _OPTIONS)
+    except TypeError as error:
+        cause = error.__cause__
+    if isinstance(cause, NumbersMet):
+        if holds_only_numbers(value):
+            with contextlib.suppress(TypeError):
+                return orjson.dumps(value, json_value, _OPTIONS | orjson.OPT_SERIALIZE_NUMPY)
+    elif cause is not None and not isinstance(cause, OneShot):
+        raise cause
+    return _encode_slowly(value, _Listed())
+
+
+def _encode_slowly(value: Any, default: Callable[[Any], Any]) -> bytes:
+    try:
+        return orjson.dumps(value, default, _LENIENT_OPTIONS)
     except TypeError as error:
         if error.__cause__ is not None:
             raise error.__cause__ from None
-    try:
-        return orjson.dumps(value, default, _LENIENT_OPTIONS)
-    except TypeError:
-        pass
     # Numbers above 64 bits, half characters, named tuples, numpy keys: rare, and worth a slower
     # way. It raises for what really cannot be written.
     plain = _as_plain(value, default, MAX_DEPTH)
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class _Listed:
+    """Writes iterators as lists; each is read once, however often the writer asks for it."""
+
+    def __init__(self) -> None:
+        self._lists: dict[int, tuple[Iterator[Any], list[Any]]] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, Iterator):
+            return json_value(value)
+        kept = self._lists.get(id(value))
+        if kept is None:
+            kept = self._lists[id(value)] = value, list(value)
+        return kept[1]
 
 
 def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
@@ -80,7 +86,10 @@ def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {_key_text(key): _as_plain(item, default, depth - 1) for key, item in value.items()}
+        return {
+            _key_text(key, default): _as_plain(item, default, depth - 1)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_as_plain(item, default, depth - 1) for item in value]
     try:
@@ -89,20 +98,38 @@ def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
         return _as_plain(default(value), default, depth - 1)
 
 
-def _key_text(key: Any) -> str:
+def _key_text(key: Any, default: Callable[[Any], Any]) -> str:
     """Return a dict's key as text.
 
     Raises:
         TypeError: it is nothing that a key can be made of.
     """
-    if hasattr(key, "item") and hasattr(key, "dtype"):  # a numpy scalar
+    if hasattr(key, "item") and hasattr(key, "dtype") and key.dtype.kind in NUMBERS:
         key = key.item()
     if isinstance(key, str):
         return key.encode("utf-8", "replace").decode("utf-8")
     if isinstance(key, (tuple, list, set, frozenset, bytes)):
-        raise TypeError(f"a key of type {type(key).__name__} cannot be written as JSON")
-    text: str = orjson.dumps({key: None}, option=orjson.OPT_NON_STR_KEYS).decode()
+        raise _key_refusal(key)
+    try:
+        text: str = orjson.dumps({key: None}, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        return _simpler_key_text(key, default)
     return text[text.index('"') + 1 : text.rindex('":')]
+
+
+def _simpler_key_text(key: Any, default: Callable[[Any], Any]) -> str:
+    if isinstance(key, int):  # above 64 bits
+        return int.__repr__(key)
+    simpler = default(key)
+    if not isinstance(simpler, (str, float, date, NoneType)):
+        raise _key_refusal(key)
+    return _key_text(simpler, default)
+
+
+def _key_refusal(key: Any) -> TypeError:
+    return TypeError(
+        f"a key of type {type(key).__name__} cannot be written as JSON; write it as text"
+    )
 
 
 def encode_anything(value: Any) -> bytes:
@@ -110,7 +137,7 @@ def encode_anything(value: Any) -> bytes:
 
     try:
         return encode(value)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - an endpoint's own classes may raise anything
         return encode(_as_text(value, MAX_DEPTH))
 
 
@@ -118,14 +145,23 @@ def _as_text(value: Any, depth: int) -> Any:
     if depth == 0:
         return "..."
     if isinstance(value, dict):
-        return {str(key): _as_text(item, depth - 1) for key, item in value.items()}
+        return {_text_of(key): _as_text(item, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_as_text(item, depth - 1) for item in value]
+    if isinstance(value, Iterator):  # reading it would take its items from its owner
+        return _text_of(value)
     try:
         encode(value)
-    except (TypeError, ValueError):
-        return str(value)
+    except Exception:  # noqa: BLE001 - the same
+        return _text_of(value)
     return value
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - the same
+        return f"<{type(value).__name__}>"
 
 
 def decode_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from itertools import islice
 from typing import Any
 
 from basic_inference_server.core.errors import EndpointError
+from basic_inference_server.core.type_names import comes_from
 
 _OF_NO_RESULTS: tuple[Iterable[Any], ...] = (set(), {}, {}.values(), {}.items())
 _UNORDERED = tuple(type(iter(empty)) for empty in _OF_NO_RESULTS)
-_SERIES_OF = frozenset({"pandas", "polars"})
-_TENSOR_OF = frozenset({"tensorflow"})  # others have __dlpack__, as numpy's arrays do
 
 
 def results_of_batch(returned: Any, count: int, signature: str) -> list[Any]:
@@ -51,7 +50,8 @@ def _is_in_order(returned: Any) -> bool:
         return not _has_named_fields(kind)
     if isinstance(returned, Iterator):
         return not isinstance(returned, _UNORDERED)
-    return _is_array(returned) or _is_from(kind, _SERIES_OF, "Series")
+    is_series = comes_from(kind, "pandas", "Series") or comes_from(kind, "polars", "Series")
+    return is_series or _is_array(returned)
 
 
 def _has_named_fields(kind: type) -> bool:
@@ -61,15 +61,8 @@ def _has_named_fields(kind: type) -> bool:
 
 def _is_array(returned: Any) -> bool:
     kind = type(returned)
-    is_array = hasattr(kind, "__dlpack__") or _is_from(kind, _TENSOR_OF, "Tensor")
+    is_array = hasattr(kind, "__dlpack__") or comes_from(kind, "tensorflow", "Tensor")
     return is_array and len(getattr(returned, "shape", ())) > 0
-
-
-def _is_from(kind: type, libraries: frozenset[str], name: str) -> bool:
-    return any(
-        base.__name__ == name and base.__module__.partition(".")[0] in libraries
-        for base in kind.__mro__
-    )
 
 
 def _advice(returned: Any) -> str:

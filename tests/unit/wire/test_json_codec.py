@@ -7,7 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePosixPath
@@ -168,7 +168,7 @@ def test_value_that_is_no_object_is_refused_by_its_kind(body: bytes, kind: str) 
                      '"2024-02-29T01:02:03+00:00"', id="datetime"),
         pytest.param(Point(1, {"a"}), '{"x":1,"tags":["a"]}', id="dataclass with a set"),
         pytest.param(Answer(score=0.5, seen=frozenset("a"), raw=b"ab"),
-                     '{"score":0.5,"seen":["a"],"raw":"YWI="}', id="pydantic model"),
+                     '{"score":0.5,"seen":["a"],"raw":"ab"}', id="pydantic model"),
         pytest.param({1: "a", -2: "b"}, '{"1":"a","-2":"b"}', id="integer key"),
         pytest.param({None: 1, 2.5: 2}, '{"null":1,"2.5":2}', id="other keys"),
         pytest.param({date(2024, 2, 29): 1}, '{"2024-02-29":1}', id="date as a key"),
@@ -236,17 +236,16 @@ def test_numpy_number_as_a_key_is_written() -> None:
     [
         pytest.param(object(), "object", id="object"),
         pytest.param({"a": [object()]}, "object", id="deep inside"),
-        pytest.param(timedelta(1), "timedelta", id="duration"),
         pytest.param(1j, "complex", id="complex number"),
         pytest.param(np.array([1j]), "complex", id="complex array"),
         pytest.param(len, "builtin_function_or_method", id="function"),
-        pytest.param(Point, "type", id="a class itself"),
-        pytest.param(Answer, "ModelMetaclass", id="a model itself"),
+        pytest.param(Point, "Point", id="a class itself"),
+        pytest.param(Answer, "Answer", id="a model itself"),
     ],
 )
 def test_value_of_an_unknown_type_is_refused_by_its_name(value: Any, named: str) -> None:
     """The author reads which type has to be converted."""
-    with pytest.raises(TypeError, match=f"^{named} cannot be written as JSON$"):
+    with pytest.raises(TypeError, match=f"^{named} cannot be written as JSON; "):
         encode(value)
 
 
