@@ -1,7 +1,8 @@
 """Strict JSON, read and written alike by gateway and workers.
 
 `NaN`, infinities, invalid UTF-8, a byte order mark, trailing text and deep nesting are refused
-when read; NaN and infinities are written as `null`. orjson does the work (RFC 8259).
+when read; NaN and infinities are written as `null`. Integers are exact, however long. msgspec
+reads and orjson writes (RFC 8259).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import date
 from types import NoneType
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from basic_inference_server.core.errors import BadJson
@@ -26,6 +28,7 @@ _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 MAX_DEPTH: Final = 200
 ORJSON_WRITES: Final = 254  # levels; it reads 1,024
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def encode(value: Any) -> bytes:
@@ -56,7 +59,7 @@ def _encode_slowly(value: Any, default: Callable[[Any], Any]) -> bytes:
             raise error.__cause__ from None
     # Numbers above 64 bits, half characters, named tuples, numpy keys: rare, and worth a slower
     # way. It raises for what really cannot be written.
-    plain = _as_plain(value, default, MAX_DEPTH)
+    plain = _as_plain(value, default, ORJSON_WRITES)
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -78,7 +81,9 @@ class _Listed:
 def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
     """Return `value` made of dicts with string keys, lists, strings, numbers and null only."""
     if depth == 0:
-        raise TypeError(f"nested deeper than {MAX_DEPTH} levels, which cannot be written as JSON")
+        raise TypeError(
+            f"nested deeper than {ORJSON_WRITES} levels, which cannot be written as JSON"
+        )
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
@@ -164,6 +169,19 @@ def _text_of(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def decode(body: bytes | bytearray | memoryview) -> Any:
+    """Return the JSON value in `body`; integers are exact, however long.
+
+    Raises:
+        ValueError: it is not JSON or not UTF-8; the message says where.
+    """
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # orjson, which would make floats of integers beyond 64 bits, says line and column.
+        return orjson.loads(body)
+
+
 def decode_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:
     """Return the JSON object in `body`.
 
@@ -171,8 +189,8 @@ def decode_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:
         BadJson: it is not JSON, not UTF-8 or not an object; the message says where.
     """
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        value = decode(body)
+    except ValueError as error:
         raise BadJson(f"The body is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise BadJson(f"The body must be a JSON object, not {_json_name(value)}.")
@@ -185,18 +203,33 @@ def _is_too_deep(body: bytes | bytearray | memoryview, value: Any) -> bool:
     """Say whether a value is nested deeper than `MAX_DEPTH`: what is read can be written again.
 
     Only bodies with that many brackets can be, and of those the C code of the writer, which has a
-    limit of its own, is asked.
+    limit of its own, is asked first.
     """
     text = body if isinstance(body, bytes) else bytes(body)
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return False
+    wrapped = value
     for _ in range(ORJSON_WRITES - MAX_DEPTH):
-        value = [value]
+        wrapped = [wrapped]
     try:
-        orjson.dumps(value)
-    except TypeError:
-        return True
+        orjson.dumps(wrapped)
+    except TypeError:  # too deep, or an integer beyond 64 bits
+        return _nests_deeper(value, MAX_DEPTH)
     return False
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:
+    found = [value]
+    for _ in range(levels):
+        found = [
+            item
+            for one in found
+            for item in (one.values() if isinstance(one, dict) else one)
+            if isinstance(item, (dict, list))
+        ]
+        if not found:
+            return False
+    return True
 
 
 def _json_name(value: Any) -> str:
