@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import re
 from collections import UserString
 from collections.abc import Callable, Mapping, Sequence, Set, ValuesView
@@ -143,6 +144,18 @@ def model_value(dump: Callable[..., Any], name: str) -> Any:
             f"{name} has bytes that are no UTF-8; give the field the type Base64Bytes, or set "
             'ser_json_bytes to "base64" in the model_config'
         ) from error
+
+
+def json_of_request(fields: dict[str, Any]) -> bytes | None:
+    """Return a request's fields as the JSON that they came in; `None` where there are bytes."""
+    try:
+        return orjson.dumps(fields)
+    except TypeError:
+        pass
+    try:
+        return json.dumps(fields).encode()  # integers beyond 64 bits
+    except (TypeError, ValueError):
+        return None
 
 
 def _plain_value(value: Any) -> Any:
