@@ -13,12 +13,18 @@ from itertools import count
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_ns
-from basic_inference_server.core.errors import BadInput, EndpointError, ServiceError
+from basic_inference_server.core.errors import (
+    BadInput,
+    DeadlineExceeded,
+    EndpointError,
+    ServiceError,
+)
 from basic_inference_server.worker.base64_fields import (
     decode_inputs,
     encode_outputs,
     uses_base64,
 )
+from basic_inference_server.worker.call_error import CallError
 from basic_inference_server.worker.current_request import (
     CurrentRequest,
     Executing,
@@ -170,6 +176,7 @@ class Executor:
             BadInput: `_pre_process` raised `ValueError`, `TypeError` or `KeyError`, or a base64
                 field cannot be decoded.
             EndpointError: a hook raised anything else.
+            DeadlineExceeded: it waited for a call until the request's own deadline.
         """
         try:
             prepared = self.pre_process(inputs, times)
@@ -180,8 +187,12 @@ class Executor:
         except BaseException as error:
             raise self.failure(error) from error
 
-    def failure(self, error: BaseException) -> EndpointError:
+    def failure(self, error: BaseException) -> ServiceError:
         """Return what a client is told of an exception of the endpoint's."""
+        if _is_at_deadline(error):
+            return DeadlineExceeded(
+                f"{self.worker.signature} had no answer in time: {describe(error)}."
+            )
         return EndpointError(f"{self.worker.signature} failed: {describe(error)}")
 
     def _predict(self, prepared: Any, times: PhaseTimes) -> Any:
@@ -257,6 +268,14 @@ class Executor:
         for name, value in self._metadata.items():
             answer.setdefault(name, value)
         return answer
+
+
+def _is_at_deadline(error: BaseException) -> bool:
+    """Say whether calls that were waited for until the request's own deadline are all there is."""
+    if isinstance(error, CallError):
+        return error.is_at_deadline
+    group: Any = getattr(error, "exceptions", ())  # of a task group
+    return isinstance(group, tuple) and bool(group) and all(map(_is_at_deadline, group))
 
 
 def _reason(error: Exception) -> str:
