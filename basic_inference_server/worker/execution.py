@@ -33,10 +33,15 @@ from basic_inference_server.worker.current_request import (
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError, install_hint
 from basic_inference_server.worker.schemas import input_reader, output_writer
+from basic_inference_server.worker.status_answers import check_gives_no_status
 from basic_inference_server.worker.streams import ItemStream, is_stream
 from basic_inference_server.worker.validation_rules import check_rules
 
 MAX_REASON = 2000
+NO_DEBUGGER = (
+    "a worker has no terminal for a debugger such as breakpoint(); run the endpoint in a test with "
+    "basic_inference_server.testing.run_worker and pytest -s, where breakpoint() stops"
+)
 
 
 def effective_config(
@@ -116,6 +121,8 @@ def describe(error: BaseException) -> str:
         message = str(error)
     except Exception:  # noqa: BLE001 - an exception of the endpoint's own may do anything
         message = "its message cannot be shown"
+    if type(error).__name__ == "BdbQuit":  # of breakpoint(), where there is nothing to read
+        message = NO_DEBUGGER
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= MAX_REASON else text[:MAX_REASON] + " [...]"
 
@@ -248,12 +255,17 @@ class Executor:
         result = self.worker._post_process(predicted)  # noqa: SLF001
         if is_stream(result):
             return ItemStream(result, lambda item: self._checked(inputs, item), self.failure)
-        result = self._checked(inputs, result)
+        result = self._whole(inputs, result)
         times.post_us = (monotonic_ns() - started_ns) // 1000
         return result
 
     def _finished(self, inputs: dict[str, Any], item: Any) -> Any:
         return self._checked(inputs, self.worker._post_process(item))  # noqa: SLF001
+
+    def _whole(self, inputs: dict[str, Any], result: Any) -> Any:
+        if type(result) is tuple:
+            check_gives_no_status(result, self.worker.signature)
+        return self._checked(inputs, result)
 
     def _checked(self, inputs: dict[str, Any], result: Any) -> Any:
         if self._check_result is not None:

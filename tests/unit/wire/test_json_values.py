@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from flask import Response
 from PIL import Image
 from pydantic import (
     AliasGenerator,
@@ -231,8 +232,14 @@ def test_numbers_of_numpy_are_written_beside_anything(beside: Any) -> None:
     assert encode([list(range(5000)), beside]) == encode([big, beside])
 
 
+class Plain:
+    """Has attributes, and no form of its own."""
+
+
 ADVICE = [
     pytest.param(Image.new("L", (1, 1)), "Image", "Binary.of_image", id="image"),
+    pytest.param(Response(), "Response", "without status", id="response of Flask"),
+    pytest.param(Plain(), "Plain", "vars", id="object"),
     pytest.param(1j, "complex", "value.real", id="complex number"),
     pytest.param(np.clongdouble(1j), "complex", "value.real", id="long complex number"),
     pytest.param(asyncio.Future, "Future", "an instance", id="class"),
