@@ -157,11 +157,14 @@ class OutgoingCall:
         self._route = route
         self._received = bytearray()
         self.deadline_ns = 0
+        self._is_callers_deadline = False
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def error(self, status: int, code: str, message: str) -> CallError:
         """Return an error of the called endpoint's."""
-        return CallError(self._route.signature, status, code, message)
+        error = CallError(self._route.signature, status, code, message)
+        error.is_at_deadline = code == DeadlineExceeded.code and self._is_callers_deadline
+        return error
 
     def send(self, request_id: str, inputs: dict[str, Any], deadline_ns: int, depth: int) -> None:
         """Send the request.
@@ -189,8 +192,9 @@ class OutgoingCall:
             OSError: there is no connection.
         """
         now_ns = monotonic_ns()
-        deadline_ns = min(deadline_ns, now_ns + int(self._route.timeout_s * NS_PER_S))
-        self.deadline_ns = deadline_ns
+        own_deadline_ns = now_ns + int(self._route.timeout_s * NS_PER_S)
+        self._is_callers_deadline = deadline_ns <= own_deadline_ns
+        self.deadline_ns = deadline_ns = min(deadline_ns, own_deadline_ns)
         try:
             content_type, body, fields = written_inputs(inputs, self._route.signature)
         except TypeError as error:

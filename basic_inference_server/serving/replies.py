@@ -70,7 +70,7 @@ class Replies:
         """
         try:
             return encode(value)
-        except BaseException as error:
+        except BaseException as error:  # of what the endpoint's own classes do, or its iterators
             signature = self._executor.worker.signature
             raise EndpointError(
                 f"{signature} returned something that cannot be written as JSON: {text_of(error)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from basic_inference_server.core.errors import BadInput, ServiceError
 from basic_inference_server.wire.json_codec import encode
+from basic_inference_server.worker.execution import describe
 from basic_inference_server.worker.flask_worker import FlaskWorker
 from basic_inference_server.worker.load_error import EndpointLoadError
 from basic_inference_server.worker.whole_execution import whole_execution
@@ -30,8 +31,9 @@ def warm_up(
         try:
             with executor.request("warmup"):
                 encode(executor.answer(execute(dict(inputs))))
-        except (ServiceError, TypeError) as error:
+        except BaseException as error:
+            reason = error if isinstance(error, (ServiceError, TypeError)) else describe(error)
             is_permanent = isinstance(error, (BadInput, TypeError))
             raise EndpointLoadError(
-                f"WARMUP[{number}] failed: {error}", is_permanent=is_permanent
+                f"WARMUP[{number}] failed: {reason}", is_permanent=is_permanent
             ) from error

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
-from basic_inference_server.wire.json_codec import encode_anything
+from basic_inference_server.wire.json_codec import decode, encode_anything
 
 MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_DATAGRAM: Final = 64 * 1024
@@ -33,8 +31,8 @@ def decode_message(line: bytes | bytearray) -> dict[str, Any]:
         MessageError: it is not one JSON object.
     """
     try:
-        message = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        message = decode(line)
+    except ValueError as error:
         raise MessageError(f"not a message: {error}") from error
     if not isinstance(message, dict):
         raise MessageError("not a message: expected an object")

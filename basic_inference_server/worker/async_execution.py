@@ -89,7 +89,7 @@ class AsyncExecutor(Executor):
         items = _items_of(result)
         if items is not None:
             return AsyncItemStream(items, check, self.failure)
-        result = self._checked(inputs, result)
+        result = self._whole(inputs, result)
         times.post_us = (monotonic_ns() - started_ns) // 1000
         return result
 

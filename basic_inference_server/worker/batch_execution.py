@@ -12,6 +12,7 @@ from typing import Any
 
 from basic_inference_server.core.clock import monotonic_ns
 from basic_inference_server.core.errors import EndpointError, ServiceError
+from basic_inference_server.worker.batch_results import results_of_batch
 from basic_inference_server.worker.current_request import CurrentRequest, Executing
 from basic_inference_server.worker.execution import Executor, PhaseTimes
 from basic_inference_server.worker.streams import ItemStream
@@ -83,8 +84,7 @@ class BatchExecutor:
             except ServiceError as error:
                 item.error = error
             except BaseException as error:  # noqa: BLE001 - endpoint code may even raise SystemExit
-                item.error = self._executor.failure(error)
-                item.error.__cause__ = error
+                item.error = self._failure(error)
 
     def _prepare(self, item: Item) -> None:
         item.prepared = self._executor.pre_process(item.inputs, item.times)
@@ -99,44 +99,39 @@ class BatchExecutor:
             )
 
     def _predict(self, items: Sequence[Item]) -> None:
-        results, error = self._predict_together(items)
-        if error is None:
-            self._share_out(items, results)
-        elif len(items) == 1:
-            items[0].error = self._executor.failure(error)
-            items[0].error.__cause__ = error
-        else:
-            self._on_failed_batch(error)
-            for item in items:
-                self._predict([item])
-
-    def _predict_together(self, items: Sequence[Item]) -> tuple[Any, BaseException | None]:
         try:
             prepared = [item.prepared for item in items]
-            return self._worker._predict_batch(prepared), None  # noqa: SLF001
-        except BaseException as error:  # noqa: BLE001 - the same
-            return None, error
-
-    def _share_out(self, items: Sequence[Item], results: Any) -> None:
-        signature = self._worker.signature
-        try:
-            shares = list(results)
-        except TypeError:
-            shares = []
-        if len(shares) != len(items) or isinstance(results, (str, bytes, dict)):
-            error = EndpointError(
-                f"{signature}: _predict_batch has to return a list of {len(items)} results, one "
-                f"for each input, and returned {_shown(results)}."
-            )
+            returned = self._worker._predict_batch(prepared)  # noqa: SLF001
+            # A generator runs here, so that what it raises is the endpoint's error as well.
+            results = results_of_batch(returned, len(items), self._worker.signature)
+        except ServiceError as error:
             for item in items:
                 item.error = error
+        except BaseException as error:  # noqa: BLE001 - the same
+            self._fail(items, error)
+        else:
+            self._share_out(items, results)
+
+    def _fail(self, items: Sequence[Item], error: BaseException) -> None:
+        """Try each alone after a batch of several has raised; a single item has failed."""
+        if len(items) == 1:
+            items[0].error = self._failure(error)
             return
-        for item, share in zip(items, shares, strict=True):
-            if isinstance(share, BaseException):
-                item.error = self._executor.failure(share)
-                item.error.__cause__ = share
+        self._on_failed_batch(error)
+        for item in items:
+            self._predict([item])
+
+    def _failure(self, error: BaseException) -> ServiceError:
+        failure = self._executor.failure(error)
+        failure.__cause__ = error
+        return failure
+
+    def _share_out(self, items: Sequence[Item], results: list[Any]) -> None:
+        for item, result in zip(items, results, strict=True):
+            if isinstance(result, BaseException):
+                item.error = self._failure(result)
             else:
-                item.result = share
+                item.result = result
 
 
 def _together(requests: list[CurrentRequest]) -> CurrentRequest:
@@ -147,10 +142,3 @@ def _together(requests: list[CurrentRequest]) -> CurrentRequest:
     return CurrentRequest(
         deadline_ns=patient.deadline_ns, depth=patient.depth, calls_as=patient.request_id
     )
-
-
-def _shown(results: Any) -> str:
-    try:
-        return f"{type(results).__name__} of {len(results)}"
-    except TypeError:
-        return type(results).__name__

@@ -130,9 +130,21 @@ class Binary:
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         """Let `INPUT` models have fields of this type."""
         del source, handler
-        from pydantic_core import core_schema  # noqa: PLC0415 - only where pydantic is used
+        from pydantic_core import (  # noqa: PLC0415 - only where pydantic is used
+            PydanticCustomError,
+            core_schema,
+        )
 
-        return core_schema.is_instance_schema(cls)
+        def refuse(value: Any) -> Any:
+            del value
+            raise PydanticCustomError(
+                "binary", "bytes come as a raw body or as a file of a multipart body, not as JSON"
+            )
+
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.no_info_plain_validator_function(refuse),
+            python_schema=core_schema.is_instance_schema(cls),
+        )
 
 
 def _array_in(content: bytes | bytearray | memoryview) -> Any:

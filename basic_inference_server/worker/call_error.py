@@ -10,7 +10,10 @@ class CallError(Exception):
         signature: whom the call was for.
         status: the HTTP status that a client would have got.
         code: the error's code, such as `bad_input` or `overloaded`.
+        is_at_deadline: whether the caller's own request has no time left.
     """
+
+    is_at_deadline = False
 
     def __init__(self, signature: str, status: int, code: str, message: str) -> None:
         super().__init__(f"{signature} answered {status} {code}: {message}")

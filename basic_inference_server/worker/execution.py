@@ -13,13 +13,19 @@ from itertools import count
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_ns
-from basic_inference_server.core.errors import BadInput, EndpointError, ServiceError
+from basic_inference_server.core.errors import (
+    BadInput,
+    DeadlineExceeded,
+    EndpointError,
+    ServiceError,
+)
 from basic_inference_server.core.showing import text_of
 from basic_inference_server.worker.base64_fields import (
     decode_inputs,
     encode_outputs,
     uses_base64,
 )
+from basic_inference_server.worker.call_error import CallError
 from basic_inference_server.worker.current_request import (
     CurrentRequest,
     Executing,
@@ -29,10 +35,15 @@ from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContex
 from basic_inference_server.worker.load_error import EndpointLoadError, install_hint
 from basic_inference_server.worker.own_process import own_process
 from basic_inference_server.worker.schemas import input_reader, output_writer
+from basic_inference_server.worker.status_answers import check_gives_no_status
 from basic_inference_server.worker.streams import ItemStream, is_stream
 from basic_inference_server.worker.validation_rules import check_rules
 
 MAX_REASON = 2000
+NO_DEBUGGER = (
+    "a worker has no terminal for a debugger such as breakpoint(); run the endpoint in a test with "
+    "basic_inference_server.testing.run_worker and pytest -s, where breakpoint() stops"
+)
 
 
 def effective_config(
@@ -109,6 +120,8 @@ def _load_failure(worker_class: type[FlaskWorker], error: BaseException) -> Endp
 def describe(error: BaseException) -> str:
     """Return class and message of an exception, bounded, without a traceback."""
     message = text_of(error, "its message cannot be shown")
+    if type(error).__name__ == "BdbQuit":  # of breakpoint(), where there is nothing to read
+        message = NO_DEBUGGER
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= MAX_REASON else text[:MAX_REASON] + " [...]"
 
@@ -169,6 +182,7 @@ class Executor:
             BadInput: `_pre_process` raised `ValueError`, `TypeError` or `KeyError`, or a base64
                 field cannot be decoded.
             EndpointError: a hook raised anything else.
+            DeadlineExceeded: it waited for a call until the request's own deadline.
         """
         try:
             prepared = self.pre_process(inputs, times)
@@ -179,9 +193,13 @@ class Executor:
         except BaseException as error:
             raise self.failure(error) from error
 
-    def failure(self, error: BaseException) -> EndpointError:
+    def failure(self, error: BaseException) -> ServiceError:
         """Return what a client is told of an exception of the endpoint's."""
         own_process.end_child(error)
+        if _is_at_deadline(error):
+            return DeadlineExceeded(
+                f"{self.worker.signature} had no answer in time: {describe(error)}."
+            )
         return EndpointError(f"{self.worker.signature} failed: {describe(error)}")
 
     def _predict(self, prepared: Any, times: PhaseTimes) -> Any:
@@ -237,12 +255,17 @@ class Executor:
         result = self.worker._post_process(predicted)  # noqa: SLF001
         if is_stream(result):
             return ItemStream(result, lambda item: self._checked(inputs, item), self.failure)
-        result = self._checked(inputs, result)
+        result = self._whole(inputs, result)
         times.post_us = (monotonic_ns() - started_ns) // 1000
         return result
 
     def _finished(self, inputs: dict[str, Any], item: Any) -> Any:
         return self._checked(inputs, self.worker._post_process(item))  # noqa: SLF001
+
+    def _whole(self, inputs: dict[str, Any], result: Any) -> Any:
+        if type(result) is tuple:
+            check_gives_no_status(result, self.worker.signature)
+        return self._checked(inputs, result)
 
     def _checked(self, inputs: dict[str, Any], result: Any) -> Any:
         if self._check_result is not None:
@@ -257,6 +280,14 @@ class Executor:
         for name, value in self._metadata.items():
             answer.setdefault(name, value)
         return answer
+
+
+def _is_at_deadline(error: BaseException) -> bool:
+    """Say whether calls that were waited for until the request's own deadline are all there is."""
+    if isinstance(error, CallError):
+        return error.is_at_deadline
+    group: Any = getattr(error, "exceptions", ())  # of a task group
+    return isinstance(group, tuple) and bool(group) and all(map(_is_at_deadline, group))
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from basic_inference_server.core.clock import local_time_text
 from basic_inference_server.core.logger import Logger
+from basic_inference_server.worker.batch_results import results_of_batch
 from basic_inference_server.worker.call_error import CallError
 from basic_inference_server.worker.current_request import current_request
 
@@ -145,7 +146,10 @@ class FlaskWorker:
 
     def _predict(self, prep_inputs: Any) -> Any:
         """Do the work. Every endpoint has to override this, or `_predict_batch`."""
-        return self._predict_batch([prep_inputs])[0]
+        result = results_of_batch(self._predict_batch([prep_inputs]), 1, self.signature)[0]
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _predict_batch(self, prepared: list[Any]) -> list[Any]:
         """Do the work for several requests together; used when `BATCH_SIZE` is above 1.
@@ -154,7 +158,8 @@ class FlaskWorker:
             prepared: what `_pre_process` returned for each of them, `BATCH_SIZE` at most.
 
         Returns:
-            One result for each, in the same order; an exception instance fails that one alone.
+            One result for each, in the same order, as a list, a tuple, a generator, an array, a
+            tensor or a Series; an exception instance fails that one alone.
 
         Raises:
             Exception: each is tried again alone then, so that one bad request fails alone.

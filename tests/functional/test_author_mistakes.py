@@ -46,6 +46,8 @@ RUNNING = {
     "object": source("Object", PREDICT.replace("return inputs", "return {'x': object()}")),
     "forgets": source("Forgets", "    def _pre_process(self, inputs):\n        inputs['X'] = 1\n\n"
                       + PREDICT.replace("return inputs", "return inputs['X']")),
+    "stops": source("Stops", PREDICT.replace("return inputs", "breakpoint()")),
+    "status": source("Status", PREDICT.replace("return inputs", "return {'why': 'none'}, 404")),
 }  # fmt: skip
 SENTENCES = {
     "renamd": "there is no renamd.py in endpoints; did you mean renamed? it holds ",
@@ -85,6 +87,8 @@ def test_endpoint_that_cannot_be_loaded_says_what_to_change(
     ("signature", "sentence"),
     [
         ("object", "object returned something that cannot be written as JSON: object"),
+        ("stops", "BdbQuit: a worker has no terminal for a debugger such as breakpoint(); run the"),
+        ("status", "returned a dict and the status 404, but an endpoint cannot give a status. Rai"),
         ("forgets", "not subscriptable; ForgetsWorker._pre_process returned None"),
     ],
 )

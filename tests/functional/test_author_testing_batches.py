@@ -36,7 +36,7 @@ class PlainWorker(FlaskWorker):
     """Returns no dict."""
 
     def _predict_batch(self, prepared: list[Any]) -> list[Any]:
-        return [len(one) for one in prepared]
+        return [object() if len(one) == 3 else len(one) for one in prepared]
 
 
 class ShortWorker(FlaskWorker):
@@ -90,6 +90,14 @@ def test_run_worker_batch_answers_as_clients_get_it() -> None:
         TimesWorker, [{"X": 2}, {"X": 3}], {"FACTOR": 5}
     )
     assert [{"data": 2}, {"data": 0}] == run_worker_batch(PlainWorker, [{"A": 1, "B": 2}, {}])
+
+
+def test_answer_that_cannot_be_sent_fails_alone() -> None:
+    """As a client of the batch would get an error of its own."""
+    good, bad = run_worker_batch(PlainWorker, [{"A": 1}, {"A": 1, "B": 2, "C": 3}])
+    assert {"data": 1} == good
+    assert isinstance(bad, TypeError)
+    assert "object cannot be written as JSON" in str(bad)
 
 
 def test_wrong_number_of_results_is_said_to_each() -> None:

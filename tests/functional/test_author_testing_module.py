@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Generator
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from basic_inference_server import FlaskWorker
@@ -73,6 +76,23 @@ class AwaitedItemsWorker(FlaskWorker):
             self.closed = True
 
 
+class RichWorker(FlaskWorker):
+    """Returns what is no JSON yet, and for one input what never can be."""
+
+    def _predict(self, prep_inputs: Any) -> Any:
+        if "BAD" in prep_inputs:
+            return {"lock": threading.Lock()}
+        return {"scores": np.array([0.5, np.nan]), 1: (2, 3), "on": date(2024, 2, 29)}
+
+
+class RichItemsWorker(FlaskWorker):
+    """Streams the same."""
+
+    def _predict(self, prep_inputs: Any) -> Any:
+        yield np.array([1])
+        yield threading.Lock()
+
+
 class BrokenWorker(FlaskWorker):
     """Cannot load."""
 
@@ -81,6 +101,23 @@ class BrokenWorker(FlaskWorker):
 
     def _predict(self, prep_inputs: Any) -> Any:
         return None
+
+
+def test_answer_is_what_a_client_reads() -> None:
+    """Arrays are lists, keys are texts: a green test means a green answer."""
+    expected = {"scores": [0.5, None], "1": [2, 3], "on": "2024-02-29"}
+    assert expected == run_worker(RichWorker, {})
+    assert expected == WorkerHarness(RichWorker).run({})
+
+
+def test_answer_that_no_client_could_be_sent_is_the_tests_failure() -> None:
+    """With what to write instead, as the client's error has it."""
+    with pytest.raises(TypeError, match="lock cannot be written as JSON; write"):
+        run_worker(RichWorker, {"BAD": 1})
+    items = WorkerHarness(RichItemsWorker).stream({})
+    assert [1] == next(items)
+    with pytest.raises(TypeError, match="lock cannot be written as JSON"):
+        next(items)
 
 
 def test_run_worker_returns_the_endpoints_fields() -> None:

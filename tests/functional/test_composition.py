@@ -93,15 +93,16 @@ def calls(gateway: RunningGateway, *requests_: tuple[str, Any], catch: bool = Tr
 
 
 def test_calls_are_answered_in_order_under_the_same_id(gateway: RunningGateway) -> None:
-    """To one endpoint or several; large inputs and answers too."""
+    """To one endpoint or several; large inputs and answers too, and integers beyond 64 bits."""
     big = "y" * 1_000_000
-    sent = [{"TO": "leaf", "X": "a"}, {"TO": "single", "X": "b"}, {"TO": "leaf", "X": big}]
+    long = 2**64 + 1
+    sent = [{"TO": "leaf", "X": "a"}, {"TO": "single", "X": long}, {"TO": "leaf", "X": big}]
     response = requests.post(
         f"{gateway.url}/run", json={"SIGNATURE": "caller", "CALLS": sent},
         headers={"X-Request-Id": "mine"}, timeout=20,
     )  # fmt: skip
     answers = response.json()["answers"]
-    assert ["a", "b", big] == [one["x"] for one in answers]
+    assert ["a", long, big] == [one["x"] for one in answers]
     assert {"mine"} == {one["id"] for one in answers}
     assert ["leaf", "single", "leaf"] == [one["signature"] for one in answers]
 
@@ -136,16 +137,19 @@ def test_death_of_the_called_worker_is_told(gateway: RunningGateway) -> None:
     eventually(lambda: gateway.servers()["single"]["ready_workers"] == 1)
 
 
-def test_deadline_goes_along(gateway: RunningGateway) -> None:
-    """The client's deadline is the called endpoint's too; nobody works for nothing."""
-    sent = [{"TO": "single", "X": 5.0}]
+@pytest.mark.parametrize("catch", [True, False])
+def test_deadline_goes_along(gateway: RunningGateway, catch: bool) -> None:
+    """The client's deadline is the called endpoint's too: 504 in time."""
+    sent = [{"TO": "single", "X": 20.0}]
     response = requests.post(
-        f"{gateway.url}/run", json={"SIGNATURE": "caller", "CALLS": sent, "CATCH": True},
-        headers={"X-Request-Timeout": "0.3"}, timeout=20,
+        f"{gateway.url}/run", json={"SIGNATURE": "caller", "CALLS": sent, "CATCH": catch},
+        headers={"X-Request-Timeout": "0.5"}, timeout=30,
     )  # fmt: skip
     # The gateway's own answer, or the caller's that its call had none, whichever was quicker.
     codes = [one[2] for one in response.json().get("answers", [])]
     assert "deadline_exceeded" in {response.json().get("code"), *codes}
+    assert catch or response.status_code == 504
+    assert response.elapsed.total_seconds() < 10
     eventually(lambda: gateway.servers()["caller"]["busy_workers"] == 0)
     os.kill(gateway.servers()["single"]["worker_pids"][0], signal.SIGKILL)
     eventually(lambda: gateway.servers()["single"]["ready_workers"] == 1)

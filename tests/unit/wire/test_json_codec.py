@@ -7,7 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePosixPath
@@ -53,7 +53,7 @@ class Label(str):
 VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
+    | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -80,6 +80,25 @@ def test_any_bytes_are_an_object_or_bad_json(body: bytes) -> None:
         assert error.message  # noqa: PT017 - either outcome is fine
     else:
         assert isinstance(value, dict)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**18, 10**19 + 1, 10**40 + 1, 10**4000 + 1],
+)
+def test_integer_of_any_length_is_exact(number: int) -> None:
+    """It never becomes a float without a word; a float stays one."""
+    body = f'{{"a":[{number},{{"b":{number}}}],"c":{number}.0e0,"d":0.{"1" * 30}}}'.encode()
+    if number < 10**300:
+        expected = {"a": [number, {"b": number}], "c": float(number), "d": float("0." + "1" * 30)}
+        assert str(expected) == str(decode_object(body))
+    assert number == decode_object(f'{{"a":{number}}}'.encode())["a"]
+
+
+def test_integer_that_python_does_not_read_is_refused() -> None:
+    """It has limits of its own, against slow conversions."""
+    with pytest.raises(BadJson):
+        decode_object(b'{"a":' + b"1" * 5000 + b"}")
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -168,7 +187,7 @@ def test_value_that_is_no_object_is_refused_by_its_kind(body: bytes, kind: str) 
                      '"2024-02-29T01:02:03+00:00"', id="datetime"),
         pytest.param(Point(1, {"a"}), '{"x":1,"tags":["a"]}', id="dataclass with a set"),
         pytest.param(Answer(score=0.5, seen=frozenset("a"), raw=b"ab"),
-                     '{"score":0.5,"seen":["a"],"raw":"YWI="}', id="pydantic model"),
+                     '{"score":0.5,"seen":["a"],"raw":"ab"}', id="pydantic model"),
         pytest.param({1: "a", -2: "b"}, '{"1":"a","-2":"b"}', id="integer key"),
         pytest.param({None: 1, 2.5: 2}, '{"null":1,"2.5":2}', id="other keys"),
         pytest.param({date(2024, 2, 29): 1}, '{"2024-02-29":1}', id="date as a key"),
@@ -236,17 +255,16 @@ def test_numpy_number_as_a_key_is_written() -> None:
     [
         pytest.param(object(), "object", id="object"),
         pytest.param({"a": [object()]}, "object", id="deep inside"),
-        pytest.param(timedelta(1), "timedelta", id="duration"),
         pytest.param(1j, "complex", id="complex number"),
         pytest.param(np.array([1j]), "complex", id="complex array"),
         pytest.param(len, "builtin_function_or_method", id="function"),
-        pytest.param(Point, "type", id="a class itself"),
-        pytest.param(Answer, "ModelMetaclass", id="a model itself"),
+        pytest.param(Point, "Point", id="a class itself"),
+        pytest.param(Answer, "Answer", id="a model itself"),
     ],
 )
 def test_value_of_an_unknown_type_is_refused_by_its_name(value: Any, named: str) -> None:
     """The author reads which type has to be converted."""
-    with pytest.raises(TypeError, match=f"^{named} cannot be written as JSON$"):
+    with pytest.raises(TypeError, match=f"^{named} cannot be written as JSON; "):
         encode(value)
 
 
@@ -270,7 +288,7 @@ def test_value_that_holds_itself_is_refused() -> None:
     """A cycle ends, and not in a crash."""
     cycle: list[Any] = []
     cycle.append(cycle)
-    with pytest.raises(TypeError, match="nested deeper than 200 levels"):
+    with pytest.raises(TypeError, match="nested deeper than 254 levels"):
         encode(cycle)
 
 
@@ -288,7 +306,19 @@ def test_what_is_read_can_be_written(
             decode_object(body)
 
 
-def test_many_brackets_are_not_deep() -> None:
-    """A list of a thousand objects is two levels of nesting."""
-    body = encode({"v": [{} for _ in range(1000)]})
+@pytest.mark.parametrize("number", [1, 2**64])
+def test_many_brackets_are_not_deep(number: int) -> None:
+    """A list of a thousand objects is two levels of nesting, long integers in it or not."""
+    body = encode({"v": [{"a": number} for _ in range(1000)]})
     assert 1000 == len(decode_object(body)["v"])
+
+
+@pytest.mark.parametrize(("levels", "is_read"), [(199, True), (200, False)])
+def test_depth_is_counted_beside_a_long_integer(levels: int, is_read: bool) -> None:
+    """The writer in C, which is asked otherwise, cannot be asked then."""
+    body = f'{{"a":{2**64},"v":{"[" * levels}{"]" * levels}}}'.encode()
+    if is_read:
+        assert encode({"data": [[decode_object(body)]]})
+    else:
+        with pytest.raises(BadJson, match="deeper than 200"):
+            decode_object(body)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import UserDict
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,13 +128,89 @@ class Wrong(FlaskWorker):
         return prepared[0]
 
 
-@pytest.mark.parametrize("result", [None, 5, [1], [1, 2, 3], "ab", {"a": 1, "b": 2}])
-def test_wrong_number_of_results_is_the_authors_error(result: Any) -> None:
-    """Said in one sentence; nobody is given another's result."""
-    _, items, _ = run(result, result, worker_class=Wrong)
+class Pair(NamedTuple):
+    """What a model with two outputs returns."""
+
+    scores: list[int]
+    labels: list[str]
+
+
+def frame(rows: int) -> pd.DataFrame:
+    return pd.DataFrame({"first": range(rows), "second": range(rows)})
+
+
+NO_SEQUENCES = [
+    pytest.param(None, "NoneType", id="nothing"),
+    pytest.param(5, "int", id="number"),
+    pytest.param([1], "list of 1", id="too few"),
+    pytest.param([1, 2, 3], "list of more", id="too many"),
+    pytest.param(count(), "count of more", id="endless"),
+    pytest.param("ab", "str", id="text"),
+    pytest.param(b"ab", "bytes", id="bytes"),
+    pytest.param(memoryview(b"ab"), "memoryview", id="view of bytes"),
+    pytest.param({"a": 1, "b": 2}, "dict; write a list", id="dict"),
+    pytest.param({"a": 1, "b": 2}.values(), "dict_values; write a list", id="values of a dict"),
+    pytest.param({"a": 1, "b": 2}.keys(), "dict_keys; write a list", id="keys of a dict"),
+    pytest.param(UserDict(a=1, b=2), "UserDict; write a list", id="mapping"),
+    pytest.param({1, 2}, "set; write a list", id="set"),
+    pytest.param(iter({1, 2}), "set_iterator; write a list", id="iterator of a set"),
+    pytest.param(Pair([1, 2], ["a", "b"]), "Pair; write a list", id="named tuple"),
+    pytest.param(frame(2), 'DataFrame; write .to_dict("records")', id="data frame"),
+    pytest.param(np.array(5), "ndarray", id="array of no dimension"),
+    pytest.param(np.zeros((3, 2)), "ndarray of more", id="array of more rows"),
+]
+
+
+@pytest.mark.parametrize(("result", "shown"), NO_SEQUENCES)
+def test_result_of_a_batch_that_is_no_sequence_is_the_authors_error(
+    result: Any, shown: str
+) -> None:
+    """Said in one sentence that names it; nobody is given another's result."""
+    _, items, failed = run(result, result, worker_class=Wrong)
     assert ["EndpointError", "EndpointError"] == outcomes(items)
     assert isinstance(items[0].error, EndpointError)
     assert "has to return a list of 2 results" in items[0].error.message
+    assert f"returned {shown}" in items[0].error.message
+    assert [] == failed, "asking again would not help"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        pytest.param([1, 2], id="list"),
+        pytest.param((1, 2), id="tuple"),
+        pytest.param(np.array([1, 2]), id="array"),
+        pytest.param(pd.Series([1, 2], index=[9, 3]), id="series"),
+    ],
+)
+def test_sequence_of_results_is_shared_out_in_its_order(result: Any) -> None:
+    """Whatever kind of sequence a model gives."""
+    _, items, _ = run(result, result, worker_class=Wrong)
+    assert [1, 2] == outcomes(items)
+
+
+class Lazy(Doubler):
+    """Computes its results when they are asked for."""
+
+    def _predict_batch(self, prepared: list[Any]) -> Any:
+        return map(self._double, prepared) if prepared[0] == "map" else self._each(prepared)
+
+    def _each(self, prepared: list[Any]) -> Iterator[Any]:
+        for x in prepared:
+            yield self._double(x)
+
+    def _double(self, x: Any) -> Any:
+        if x == "exits":
+            raise SystemExit(3)
+        return x * 2
+
+
+@pytest.mark.parametrize("kind", ["map", "generator"])
+def test_lazy_batch_is_computed_where_its_errors_are_caught(kind: str) -> None:
+    """A generator or `map` that raises fails alone what it raised for."""
+    _, items, failed = run(kind, "exits", "a", worker_class=Lazy)
+    assert [{"y": kind * 2}, "EndpointError", {"y": "aa"}] == outcomes(items)
+    assert ["SystemExit"] == [type(error).__name__ for error in failed]
 
 
 def test_worker_with_only_a_batch_hook_serves_single_requests() -> None:
@@ -137,6 +218,16 @@ def test_worker_with_only_a_batch_hook_serves_single_requests() -> None:
     worker = Doubler(WorkerContext("demo"))
     worker._load_model()
     assert 8 == worker._predict(4)
+    with pytest.raises(ValueError, match="fails alone"):
+        worker._predict("fails")
+
+
+@pytest.mark.parametrize("result", [[], [1, 2], {"a": 1}, {1}, "a", frame(1)])
+def test_batch_of_one_follows_the_same_rules(result: Any) -> None:
+    """What would be refused at `BATCH_SIZE` 8 is at 1, so that a change of it changes nothing."""
+    worker = Wrong(WorkerContext("demo"))
+    with pytest.raises(EndpointError, match="has to return a list of 1 results"):
+        worker._predict(result)
 
 
 @given(st.lists(st.sampled_from([1, 2, "a", "refused", "raises", "fails", "post"]), max_size=12))

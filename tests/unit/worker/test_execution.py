@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from basic_inference_server.core.errors import BadInput, EndpointError, ServiceError
+from basic_inference_server.core.errors import (
+    BadInput,
+    DeadlineExceeded,
+    EndpointError,
+    ServiceError,
+)
+from basic_inference_server.worker.call_error import CallError
 from basic_inference_server.worker.execution import (
     MAX_REASON,
     Executor,
@@ -319,3 +325,42 @@ def test_section_that_breaks_a_rule_is_refused() -> None:
     default = {"WEIGHT": 0.5, "VALIDATION_RULES": {"WEIGHT": {"MAX_VAL": 1}}}
     with pytest.raises(EndpointLoadError, match="WEIGHT is 2, which breaks MAX_VAL 1"):
         effective_config(default, {"WEIGHT": 2})
+
+
+class TaskGroupError(Exception):
+    """What several tasks have raised, as `asyncio.TaskGroup` gives it from Python 3.11 on."""
+
+    def __init__(self, *exceptions: Exception) -> None:
+        super().__init__("unhandled errors in a TaskGroup")
+        self.exceptions = exceptions
+
+
+def late(*, is_at_deadline: bool) -> CallError:
+    error = CallError("other", 504, "deadline_exceeded", "no answer yet")
+    error.is_at_deadline = is_at_deadline
+    return error
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        pytest.param(late(is_at_deadline=True), DeadlineExceeded, id="the request's deadline"),
+        pytest.param(late(is_at_deadline=False), EndpointError, id="the other's own, shorter time"),
+        pytest.param(TaskGroupError(late(is_at_deadline=True)), DeadlineExceeded, id="in a group"),
+        pytest.param(
+            TaskGroupError(late(is_at_deadline=True), ValueError()), EndpointError, id="and another"
+        ),
+        pytest.param(TaskGroupError(), EndpointError, id="empty group"),
+    ],
+)
+def test_call_that_meets_the_requests_deadline_is_its_deadline(
+    worker: HookedWorker, raised: Exception, expected: type[ServiceError]
+) -> None:
+    """504, and not the endpoint's fault; a call that was late by itself is."""
+
+    def calls(_: Any) -> Any:
+        raise raised
+
+    worker.predict = calls
+    with pytest.raises(expected, match="demo"):
+        Executor(worker, METADATA).execute({}, PhaseTimes())

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AnyUrl,
+    AwareDatetime,
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+)
+from pydantic import v1 as pydantic_1
 
+from basic_inference_server import Binary
 from basic_inference_server.core.errors import BadInput, EndpointError
 from basic_inference_server.worker.execution import Executor, PhaseTimes, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
@@ -101,3 +118,136 @@ def test_endpoint_without_models_gets_the_fields() -> None:
             return prep_inputs
 
     assert {"SIGNATURE": "shop", "X": 1} == run(Plain, SIGNATURE="shop", X=1)
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Booking(BaseModel):
+    """What JSON can only write as text, in a model that takes no other type for a type."""
+
+    model_config = ConfigDict(strict=True)
+
+    DAY: date
+    WHEN: AwareDatetime
+    FOR: timedelta
+    ID: UUID
+    PRICE: Decimal
+    KIND: Colour
+    TAGS: frozenset[str]
+    FROM: IPv4Address
+    LINK: AnyUrl
+    RAW: bytes
+    SIGN: Base64Bytes
+    PIN: SecretStr
+    SEATS: int
+
+
+BOOKING = {
+    "DAY": "2024-02-29",
+    "WHEN": "2024-02-29T01:02:03+01:00",
+    "FOR": "PT1M30S",
+    "ID": "00000000-0000-0000-0000-000000000001",
+    "PRICE": "1.10",
+    "KIND": "red",
+    "TAGS": ["a"],
+    "FROM": "10.0.0.1",
+    "LINK": "http://example.org/a",
+    "RAW": "abc",
+    "SIGN": "AP8=",
+    "PIN": "1234",
+    "SEATS": 2**70,
+}
+
+
+class Desk(FlaskWorker):
+    """Gives back what it was given, with the alias of one field."""
+
+    INPUT = OUTPUT = Booking
+
+    def _predict(self, prep_inputs: Any) -> Any:
+        return prep_inputs
+
+
+def test_models_are_read_and_written_as_in_json() -> None:
+    """A strict model takes what JSON writes as text, and its own answer is the same JSON."""
+    answer = run(Desk, SIGNATURE="desk", **BOOKING)
+    assert {**BOOKING, "PIN": "**********"} == answer
+    assert answer == json.loads(json.dumps(answer))
+    with pytest.raises(BadInput, match="SEATS: Input should be a valid integer"):
+        run(Desk, **{**BOOKING, "SEATS": "2"})
+
+
+class Encoded(BaseModel):
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    RAW: bytes
+
+
+class Scanner(FlaskWorker):
+    INPUT = OUTPUT = Encoded
+
+    def _predict(self, prep_inputs: Any) -> Any:
+        assert prep_inputs.RAW == b"\x00\xff"
+        return prep_inputs
+
+
+def test_model_says_how_its_bytes_are_written() -> None:
+    """In its configuration, for reading and writing alike."""
+    assert {"RAW": "AP8="} == run(Scanner, RAW="AP8=")
+
+
+class Total(BaseModel):
+    """Has another name in JSON than in Python."""
+
+    in_euro: float = Field(alias="inEuro")
+    blob: Any = None
+
+
+class Paid(Total):
+    secret: str = "not in the model"
+
+
+@pytest.mark.parametrize(
+    "result", [{"in_euro": 1}, {"inEuro": 1}, Total(inEuro=1), Paid(inEuro=1)], ids=repr
+)
+def test_answer_has_the_aliases_of_its_model(result: Any) -> None:
+    """Whichever name the author writes; what a derived class adds is left out."""
+    till = type("Till", (FlaskWorker,), {"OUTPUT": Total, "_predict": lambda self, _: result})
+    assert {"inEuro": 1.0, "blob": None} == run(till)
+
+
+def test_value_that_pydantic_does_not_know_is_written_as_everywhere() -> None:
+    """A field of any type may hold an array, or bytes with their type."""
+    result = {"in_euro": 1, "blob": [np.array([1, 2]), np.float32(0.1), Binary(b"\x00\xff")]}
+    till = type("Till", (FlaskWorker,), {"OUTPUT": Total, "_predict": lambda self, _: result})
+    assert {"inEuro": 1.0, "blob": [[1, 2], 0.1, "AP8="]} == run(till)
+
+
+class Upload(BaseModel):
+    BODY: Binary
+    COUNT: int
+
+
+class Uploader(FlaskWorker):
+    INPUT = Upload
+
+    def _predict(self, prep_inputs: Any) -> Any:
+        return {"bytes": len(prep_inputs.BODY), "count": prep_inputs.COUNT}
+
+
+def test_model_takes_raw_bytes_and_text_beside_them() -> None:
+    """They are no JSON; sent as JSON they are refused with the way that they come."""
+    assert {"bytes": 3, "count": 2} == run(Uploader, BODY=Binary(b"abc"), COUNT="2")
+    with pytest.raises(BadInput, match="BODY: bytes come as a raw body"):
+        run(Uploader, BODY="abc", COUNT=2)
+
+
+@pytest.mark.parametrize("name", ["INPUT", "OUTPUT"])
+def test_model_of_pydantic_1_is_named(name: str) -> None:
+    """It is a `BaseModel`, only not the one that is meant."""
+    old = type("Old", (pydantic_1.BaseModel,), {})
+    broken = type("BrokenWorker", (Shop,), {name: old})
+    with pytest.raises(EndpointLoadError, match=rf"BrokenWorker.{name} is a model of pydantic 1"):
+        load_worker(broken, WorkerContext("shop"))

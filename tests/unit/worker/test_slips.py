@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from importlib import import_module
 from typing import Any, cast
 
 import pytest
 
+from basic_inference_server import Binary
 from basic_inference_server.core.errors import EndpointError
 from basic_inference_server.worker.execution import Executor, PhaseTimes, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
@@ -91,3 +93,60 @@ def test_constructor_that_passes_nothing_on_is_named() -> None:
         load_worker(AloneWorker, WorkerContext())
     assert "AloneWorker.__init__ has to begin with super().__init__(**kwargs)" == str(caught.value)
     assert caught.value.is_permanent
+
+
+class Returns(FlaskWorker):
+    """Returns what the test says."""
+
+    def _predict(self, prep_inputs: Any) -> Any:
+        return prep_inputs["RESULT"]
+
+
+def returned(result: Any) -> Any:
+    return Executor(Returns(context=WorkerContext("demo")), {}).execute(
+        {"RESULT": result}, PhaseTimes()
+    )
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        ({"error": "not there"}, 404),
+        ({}, 201),
+        ({}, 200, {"X-Mine": "1"}),
+        ("not there", 404),
+        ("made", 201, {"Location": "/a"}),
+        (None, 404),
+        (Binary(b"x"), 200),
+        ([1], HTTPStatus.CREATED),
+    ],
+    ids=repr,
+)
+def test_answer_that_gives_a_status_is_refused(result: Any) -> None:
+    """As views of Flask do; answered as data it would be a 200."""
+    with pytest.raises(
+        EndpointError, match=r"the status \d+, but an endpoint cannot give a status"
+    ):
+        returned(result)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        ("cat", 120),
+        ("cat", 499),
+        ([1, 2], 404),
+        ({"a": 1}, 1000),
+        ({"a": 1}, 0.5),
+        ({"a": 1}, True),
+        (404, {"a": 1}),
+        ({"a": 1}, 404, 5),
+        [{"a": 1}, 404],
+        ("a", "b"),
+        (),
+    ],
+    ids=repr,
+)
+def test_tuple_that_is_data_is_data(result: Any) -> None:
+    """A label and its count, a list and its length, and whatever is written as a list."""
+    assert result == returned(result)
