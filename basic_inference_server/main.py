@@ -20,6 +20,7 @@ from basic_inference_server.core.settings import (
     application_version,
     masked,
     resolve,
+    unused_settings,
 )
 from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import make_places
@@ -27,7 +28,6 @@ from basic_inference_server.supervision.sockets import StartError
 from basic_inference_server.supervision.supervisor import Supervisor
 from basic_inference_server.supervision.workshop import Launch
 
-DEFAULT_PORT = 5002
 FIRST_SERVER_PORT = 5003
 EXIT_CANNOT_START = 4
 MAX_DESCRIPTORS = 65536
@@ -48,8 +48,8 @@ class FlaskGateway:
         log: the seeds' logger; its `config_data` is the configuration.
         workers_location: endpoints folder, relative to the base folder.
         workers_suffix: what the endpoint classes' names end in.
-        host: address of the gateway's port.
-        port: the gateway's port; 0 takes a free one.
+        host: address of the gateway's port; `None` leaves it to the configuration.
+        port: the gateway's port; 0 takes a free one, `None` leaves it to the configuration.
         server_execution_path: accepted for compatibility; endpoints answer on `/run`.
         server_names: run only these endpoints of the configuration.
         first_server_port: where the servers' own ports begin; 0 takes free ones.
@@ -65,16 +65,17 @@ class FlaskGateway:
         log: Logger,
         workers_location: str = "endpoints",
         workers_suffix: str = "Worker",
-        host: str = "0.0.0.0",  # noqa: S104 - the seeds' default
-        port: int = DEFAULT_PORT,
+        host: str | None = None,
+        port: int | None = None,
         server_execution_path: str = "/run",
         server_names: Sequence[str] | None = None,
         first_server_port: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         base_folder = Path(log.base_folder).resolve()
+        given = with_address(settings, host, port)
         try:
-            checked, sources = resolve(select_servers(log.config_data, server_names), settings)
+            checked, sources = resolve(select_servers(log.config_data, server_names), given)
         except ConfigError as error:
             report_config_error(error)
         launch = Launch(
@@ -84,12 +85,13 @@ class FlaskGateway:
             workers_suffix=workers_suffix,
             server_execution_path=server_execution_path,
             app_version=application_version(base_folder),
-            read_settings=lambda: resolve(select_servers(log.read_again(), server_names), settings),
+            read_settings=lambda: resolve(select_servers(log.read_again(), server_names), given),
+            config_file=log.config_path(log.config_file) if log.config_file else None,
         )
         first_port = first_server_port
         if first_port is None:  # who does not care about the one port does not about the others
-            first_port = FIRST_SERVER_PORT if port else 0
-        raise SystemExit(run_gateway(checked, sources, launch, host, port, first_port))
+            first_port = FIRST_SERVER_PORT if checked.PORT else 0
+        raise SystemExit(run_gateway(checked, sources, launch, first_port))
 
 
 class FlaskModelServer:
@@ -101,6 +103,15 @@ class FlaskModelServer:
 
     def __init__(self, log: Logger, server_name: str, **options: Any) -> None:
         FlaskGateway(log, server_names=[server_name], **options)
+
+
+def with_address(
+    settings: Mapping[str, Any] | None, host: str | None, port: int | None
+) -> dict[str, Any]:
+    """Return what is laid over file and environment, the address that was given included."""
+    given = {"HOST": host, "PORT": port}
+    address = {key: value for key, value in given.items() if value is not None}
+    return {**(settings or {}), **address}
 
 
 def select_servers(config: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
@@ -127,13 +138,13 @@ def run_gateway(
     settings: GatewaySettings,
     sources: Mapping[str, str],
     launch: Launch,
-    host: str,
-    port: int,
     first_server_port: int,
 ) -> int:
     """Run a gateway with checked settings until it stops; return the exit code."""
     try:
-        places = make_places(settings, host, port, first_server_port, launch.app_folder)
+        places = make_places(
+            settings, settings.HOST, settings.PORT, first_server_port, launch.app_folder
+        )
     except StartError as error:
         print(f"Cannot start: {error}", file=sys.stderr)  # noqa: T201 - the operator's one line
         return EXIT_CANNOT_START
@@ -182,5 +193,7 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
             "queue_size_capped",
             message=f"QUEUE_SIZE {longest} is above this machine's net.core.somaxconn {limit}",
         )
+    for sentence in unused_settings(settings, sources):
+        log.warning("setting_ignored", message=sentence)
     if settings.ADMIN_OPEN:
         log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")

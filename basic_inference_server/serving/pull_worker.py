@@ -50,6 +50,7 @@ from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.misplaced_keys import misplaced_keys
 
 if TYPE_CHECKING:
     from basic_inference_server.serving.async_server import AsyncServer
@@ -143,6 +144,7 @@ class PullWorker(Worker):
             folder = Path(spec.base_folder) / spec.workers_location
             kept = self.app.kept_code
             found = find_endpoint(folder, spec.server_class, spec.workers_suffix, kept)
+        self._warn_of_misplaced_keys(found)
         context = WorkerContext(
             signature=spec.signature,
             config_data=effective_config(found.default_config, spec.section),
@@ -168,6 +170,16 @@ class PullWorker(Worker):
         self.endpoint = load_worker(found.worker_class, context, self._run)
         warm_up(self.endpoint, spec.warmup, self._run)
         return found
+
+    def _warn_of_misplaced_keys(self, found: FoundEndpoint) -> None:
+        spec = self.spec
+        # Once in a generation, by its first worker.
+        for key in misplaced_keys(found.default_config, spec.section) if self.age == 1 else ():
+            self.events.warning(
+                "setting_ignored",
+                message=f"{key} in _CONFIG of {found.path.name} is only the endpoint's own; "
+                f"as a setting write CONFIG_ENDPOINTS.{spec.signature}.{key}",
+            )
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         assert self._tasks is not None

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from basic_inference_server.core.config_file import read_config_file
-from basic_inference_server.core.settings import validate
-from basic_inference_server.main import DEFAULT_PORT, FIRST_SERVER_PORT
+from basic_inference_server.core.settings import DEFAULT_PORT, validate
+from basic_inference_server.main import FIRST_SERVER_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
 RANGE = re.compile(r"\b(50\d\d)(?:-| to )(50\d\d)\b")
