@@ -26,13 +26,10 @@ from gunicorn.workers.base import Worker
 
 from basic_inference_server.core.announcements import NotificationBuffer
 from basic_inference_server.core.clock import monotonic_ns
+from basic_inference_server.core.library_logging import route_library_logging
 from basic_inference_server.core.logger import Logger
-from basic_inference_server.core.logs import (
-    EventLog,
-    OutputRecorder,
-    RecordWriter,
-    route_library_logging,
-)
+from basic_inference_server.core.logs import EventLog, RecordWriter
+from basic_inference_server.core.output_recorder import OutputRecorder
 from basic_inference_server.core.scoreboard import SLOTS_PER_GENERATION, WorkerState
 from basic_inference_server.core.shared_slot import SharedSlot
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
@@ -118,7 +115,7 @@ class PullWorker(Worker):
         """Load the endpoint, then serve until told to stop."""
         sys.stdout = OutputRecorder(self.events, "stdout", lambda: current_request().call_id)
         sys.stderr = OutputRecorder(self.events, "stderr", lambda: current_request().call_id)
-        route_library_logging(self.events)
+        route_library_logging(self.events, self.spec.log_level)
         self.slot.set_state(WorkerState.LOADING, monotonic_ns())
         self.announcer.announce("loading", worker_id=self.worker_id, pid=os.getpid())
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
