@@ -103,7 +103,8 @@ ENDPOINT_MEANINGS = {
     "QUARANTINE_KEEP_BODY": "`true`: `/quarantine` shows the body of such a request (up to 1 MiB); "
     "else only its fingerprint is kept.",
     "WARMUP": "Inputs that each worker runs before it takes its first request; it counts as ready "
-    "when all of them have succeeded.",
+    'when all of them have succeeded. `{"$file": "a/path"}` is a '
+    "[file](../howto/change.md#ready-means-warm).",
     "OPEN_TO_PUBLIC": "`false`: a request needs a [token](../howto/access.md) that may run this "
     "endpoint, from this machine too.",
     "ENV": "Environment variables of the server's processes, or of the support process.",
