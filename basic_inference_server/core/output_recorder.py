@@ -98,6 +98,12 @@ class OutputRecorder(io.TextIOBase):
             if partial:
                 self._record(partial)
 
+    def forget(self) -> None:
+        """Be as new, in a forked child: what is kept is its parent's, and so are held locks."""
+        self._lock = threading.RLock()
+        self._partial.clear()
+        self.buffer = BytesRecorder(self)
+
     def _record(self, line: str) -> None:
         line = line.rstrip("\r")
         first, *over = line.split("\r")

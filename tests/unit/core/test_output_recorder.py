@@ -129,3 +129,13 @@ def test_text_cannot_wipe_out_what_is_printed_before_it(
     recorder = OutputRecorder(EventLog(said.append), "stdout")
     recorder.write(printed)
     assert [shown] == [event["message"] for event in said]
+
+
+def test_forked_child_forgets_what_its_parent_has_begun(said: list[Event]) -> None:
+    """A line without an end is printed once, by whoever has begun it."""
+    recorder = OutputRecorder(EventLog(said.append), "stdout")
+    recorder.write("begun")
+    recorder.buffer.write(b"\xc3")
+    recorder.forget()
+    recorder.buffer.write(b"new\n")
+    assert ["new"] == [event["message"] for event in said]
