@@ -77,10 +77,11 @@ class OutputRecorder(io.TextIOBase):
         printed before it.
         """
         first, *over = rest.split("\r")
+        now_s = monotonic_s()
         if len(over) < 2:
+            self._progress_at_s = now_s
             return rest
         *_, shown, last = over
-        now_s = monotonic_s()
         if now_s >= self._progress_at_s + PROGRESS_EVERY_S:
             self._progress_at_s = now_s
             self._record(f"{first}\r{shown or last}".lstrip())

@@ -105,6 +105,7 @@ def test_progress_bar_is_one_line_with_its_last_state(
     clock = ManualClock()
     monkeypatch.setattr("basic_inference_server.core.output_recorder.monotonic_s", clock)
     recorder = OutputRecorder(EventLog(said.append), "stderr")
+    clock.advance(60)
     for percent in range(101):
         recorder.write(f"\r{percent}%|{'#' * 50}|")
         clock.advance(0.25)
