@@ -13,6 +13,7 @@
 #   RESTART_DELAY_S  seconds between an end and the next start (5)
 #   PYTHON           interpreter that creates .venv (the newest one found from 3.10 on)
 #   RUN_LOCK         lock to install (requirements-models.lock), e.g. requirements.lock
+#   RUN_EXTRA        packages of your own to add to it (requirements-extra.txt, if there is one)
 #   RUN_VENV         a ready-made environment to use as it is; nothing is installed
 set -u
 

@@ -6,7 +6,8 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from basic_inference_server._version import LIB_VER
@@ -18,19 +19,22 @@ from basic_inference_server.cli_tokens import (
 )
 from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.logger import Logger
+from basic_inference_server.core.settings import DEFAULT_HOST, DEFAULT_PORT, unused_settings
 from basic_inference_server.main import (
-    DEFAULT_PORT,
     FlaskGateway,
     report_config_error,
     settings_for,
+    with_address,
 )
+from basic_inference_server.supervision.endpoint_files import missing_files
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a gateway; the first four are the seeds' own."""
     add_folder_arguments(parser)
-    parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port; 0 takes a free one")
+    parser.add_argument("--host", help=f"address to listen on (HOST, or {DEFAULT_HOST})")
+    parser.add_argument("--port", type=int,
+                        help=f"port; 0 takes a free one (PORT, or {DEFAULT_PORT})")  # fmt: skip
     add_config_argument(parser)
     parser.add_argument("--first_server_port", "--first-server-port", type=int, default=None,
                         help="where the servers' own ports begin; 0 takes free ones")  # fmt: skip
@@ -58,6 +62,22 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
+def check(log: Logger, overrides: Mapping[str, Any]) -> None:
+    """Print that the configuration is valid, and what in it has no effect.
+
+    Raises:
+        ConfigError: it is not; a start would refuse it, or have an endpoint that has failed.
+    """
+    settings, sources = settings_for(log.config_data, overrides)
+    missing = missing_files(Path(log.base_folder) / "endpoints", settings.CONFIG_ENDPOINTS)
+    enabled = {name for name, one in settings.CONFIG_ENDPOINTS.items() if not one.DISABLED}
+    if enabled & missing.keys():
+        raise ConfigError(list(missing.values()))
+    for sentence in (*unused_settings(settings, sources), *missing.values()):
+        print(f"Warning: {sentence}")
+    print(f"The configuration is valid: {len(settings.CONFIG_ENDPOINTS)} endpoints.")
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Run a gateway, or only check its configuration."""
     try:
@@ -69,8 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         overrides = parse_overrides(arguments.overrides)
         if arguments.check_config:
-            settings, _ = settings_for(arguments.port, log.config_data, overrides)
-            print(f"The configuration is valid: {len(settings.CONFIG_ENDPOINTS)} endpoints.")
+            check(log, with_address(overrides, arguments.host, arguments.port))
             return
     except ConfigError as error:
         report_config_error(error)

@@ -25,6 +25,7 @@ from basic_inference_server.core.settings import (
     application_version,
     masked,
     resolve,
+    unused_settings,
 )
 from basic_inference_server.startup import prepare_process
 from basic_inference_server.supervision.log_sink import ThreadedSink
@@ -38,7 +39,6 @@ from basic_inference_server.supervision.sockets import StartError
 from basic_inference_server.supervision.supervisor import EXIT_CANNOT_START, Supervisor
 from basic_inference_server.supervision.workshop import Launch
 
-DEFAULT_PORT = 5002
 FIRST_SERVER_PORT = 5003
 
 
@@ -57,8 +57,8 @@ class FlaskGateway:
         log: the seeds' logger; its `config_data` is the configuration.
         workers_location: endpoints folder, relative to the base folder.
         workers_suffix: what the endpoint classes' names end in.
-        host: address of the gateway's port.
-        port: the gateway's port; 0 takes a free one.
+        host: address of the gateway's port; `None` leaves it to the configuration.
+        port: the gateway's port; 0 takes a free one, `None` leaves it to the configuration.
         server_execution_path: accepted for compatibility; endpoints answer on `/run`.
         server_names: run only these endpoints of the configuration.
         first_server_port: where the servers' own ports begin; 0 takes free ones.
@@ -74,8 +74,8 @@ class FlaskGateway:
         log: Logger,
         workers_location: str = "endpoints",
         workers_suffix: str = "Worker",
-        host: str = "0.0.0.0",  # noqa: S104 - the seeds' default
-        port: int = DEFAULT_PORT,
+        host: str | None = None,
+        port: int | None = None,
         server_execution_path: str = "/run",
         server_names: Sequence[str] | None = None,
         first_server_port: int | None = None,
@@ -84,9 +84,10 @@ class FlaskGateway:
         prepare_process()
         # Not resolved: configuration and code go through the same link, whatever it leads to later.
         base_folder = Path(log.base_folder).absolute()
+        given = with_address(settings, host, port)
 
         def read_settings(config: Mapping[str, Any]) -> tuple[GatewaySettings, dict[str, str]]:
-            return settings_for(port, select_servers(config, server_names), settings)
+            return settings_for(select_servers(config, server_names), given)
 
         try:
             checked, sources = read_settings(log.config_data)
@@ -100,11 +101,12 @@ class FlaskGateway:
             server_execution_path=server_execution_path,
             app_version=application_version(base_folder),
             read_settings=lambda: read_settings(log.read_again()),
+            config_file=log.config_path(log.config_file) if log.config_file else None,
         )
         first_port = first_server_port
         if first_port is None:  # who does not care about the one port does not about the others
-            first_port = FIRST_SERVER_PORT if port else 0
-        raise SystemExit(run_gateway(checked, sources, launch, host, port, first_port))
+            first_port = FIRST_SERVER_PORT if checked.PORT else 0
+        raise SystemExit(run_gateway(checked, sources, launch, first_port))
 
 
 class FlaskModelServer:
@@ -119,16 +121,25 @@ class FlaskModelServer:
 
 
 def settings_for(
-    port: int, config: Mapping[str, Any], overrides: Mapping[str, Any] | None
+    config: Mapping[str, Any], overrides: Mapping[str, Any] | None
 ) -> tuple[GatewaySettings, dict[str, str]]:
-    """Return the checked settings of a gateway on `port`, and where each key came from.
+    """Return the checked settings of a gateway, and where each key came from.
 
     Raises:
-        ConfigError: the configuration is wrong, or does not fit the port.
+        ConfigError: the configuration is wrong.
     """
     settings, sources = resolve(config, overrides)
-    settings.check_port(port)
+    settings.check_port(settings.PORT)
     return settings, sources
+
+
+def with_address(
+    settings: Mapping[str, Any] | None, host: str | None, port: int | None
+) -> dict[str, Any]:
+    """Return what is laid over file and environment, the address that was given included."""
+    given = {"HOST": host, "PORT": port}
+    address = {key: value for key, value in given.items() if value is not None}
+    return {**(settings or {}), **address}
 
 
 def select_servers(config: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
@@ -155,8 +166,6 @@ def run_gateway(
     settings: GatewaySettings,
     sources: Mapping[str, str],
     launch: Launch,
-    host: str,
-    port: int,
     first_server_port: int,
 ) -> int:
     """Run a gateway with checked settings until it stops; return the exit code."""
@@ -165,7 +174,9 @@ def run_gateway(
         require_system()
         require_folders(launch.base_folder, launch.app_folder)
         require_descriptors(settings)
-        places = make_places(settings, host, port, first_server_port, launch.app_folder)
+        places = make_places(
+            settings, settings.HOST, settings.PORT, first_server_port, launch.app_folder
+        )
     except (StartError, OSError) as error:  # nothing but the surroundings was tried so far
         print(f"Cannot start: {error}", file=sys.stderr)  # noqa: T201 - the operator's one line
         return EXIT_CANNOT_START
@@ -210,6 +221,8 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
             message=f"QUEUE_SIZE {longest} is above this machine's net.core.somaxconn {limit}",
         )
     _say_scarce_descriptors(log, settings)
+    for sentence in unused_settings(settings, sources):
+        log.warning("setting_ignored", message=sentence)
     if settings.ADMIN_OPEN:
         log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Make VENV hold exactly what LOCK pins:   scripts/bootstrap.sh VENV LOCK
 # PYTHON=/path/to/python chooses the interpreter; nothing outside VENV is written.
+# What RUN_EXTRA lists (requirements-extra.txt, where there is one) is added, in versions that leave
+# those of LOCK as they are.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 venv=$1
 lock=$2
 python=$venv/bin/python
-stamp=$venv/.installed.lock # a copy of the lock that was installed last
+extra=${RUN_EXTRA:-requirements-extra.txt}
+stamp=$venv/.installed.lock # a copy of the lock, and of the extra list, that were installed last
 
 # Prints the version, or fails with 3 (too old) or 4 (Debian ships venv as a package of its own).
 probe='import sys
@@ -25,8 +28,15 @@ fail() {
   exit 1
 }
 
+has_extra() { [ -e "$extra" ]; }
+
+wanted() {
+  cat "$lock"
+  ! has_extra || cat "$extra"
+}
+
 is_up_to_date() {
-  [ -r "$stamp" ] && [ "$(<"$stamp")" = "$(<"$lock")" ] && has_wanted_python
+  [ -r "$stamp" ] && [ "$(<"$stamp")" = "$(wanted)" ] && has_wanted_python
 }
 
 # False too when the interpreter that made the environment has gone since.
@@ -67,13 +77,30 @@ create() {
 
 # In place, so that a failed download leaves the packages that were there.
 install() {
+  [[ $(<"$stamp") == "$(<"$lock")"* ]] || install_lock
+  ! has_extra || install_extra
+  wanted >"$stamp"
+}
+
+install_lock() {
   echo incomplete >"$stamp"
   "$python" -m pip install -qq --disable-pip-version-check --no-input \
     --require-hashes -r "$lock" || fail "could not install $lock into $venv"
   cat "$lock" >"$stamp"
 }
 
+# With the lock's versions as limits, but without its hashes: those would be asked for here, too.
+install_extra() {
+  local limits=$venv/.limits.txt line
+  while read -r line; do
+    case $line in [A-Za-z0-9]*) printf '%s\n' "${line%% --hash*}" ;; esac
+  done < <(sed 's/ *\\$//' "$lock") >"$limits"
+  "$python" -m pip install -qq --disable-pip-version-check --no-input \
+    -c "$limits" -r "$extra" || fail "could not add $extra to $venv, beside what $lock pins"
+}
+
 [ -r "$lock" ] || fail "$lock is missing"
+[ -z "${RUN_EXTRA:-}" ] || [ -r "$extra" ] || fail "RUN_EXTRA: $extra is missing"
 is_up_to_date && exit
 if command -v flock >/dev/null; then # two set-ups at once wait for each other
   exec 9>"$venv.busy"

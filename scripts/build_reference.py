@@ -34,6 +34,10 @@ MADE = "<!-- Made by scripts/build_reference.py; change that or the code, then r
 # What a key means. What it allows and its default come from the code.
 GATEWAY_MEANINGS = {
     "SERVER_NAME": "Name of this gateway; `ps` shows it beside the gateway's processes.",
+    "HOST": "Address that the gateway's port is opened on; `--host` is stronger. "
+    "In force from the next start.",
+    "PORT": "The gateway's port; 0 takes a free one; `--port` is stronger. "
+    "In force from the next start.",
     "DEFAULT_SERVER": "Checked and kept; no route of this release uses it.",
     "NO_STARTUP_WAIT": "`true`: the port answers at once, and a request waits for its endpoint. "
     "`false`: the port opens when every enabled endpoint is ready, in backoff or has failed.",
@@ -53,8 +57,9 @@ GATEWAY_MEANINGS = {
     "LOG_FORMAT": "`console` is for people, `json` is one object a line; "
     "`auto` is `console` on a terminal and `json` elsewhere.",
     "LOG_LEVEL": "The least severe level that is written.",
-    "RELOAD_ON_CHANGE": "`true`: an endpoint whose file changes is replaced by itself; looked at "
-    "once a second. Otherwise `/reload`, SIGHUP or `/restart_server` does it.",
+    "RELOAD_ON_CHANGE": "`true`: an endpoint whose file changes is replaced by itself, and a "
+    "changed configuration file is reloaded; looked at once a second. "
+    "Otherwise `/reload`, SIGHUP or `/restart_server` does it.",
     "MAX_CONNECTIONS": "Connections that one gateway process keeps open; one more is answered "
     "with 503 `overloaded` and closed.",
 }
@@ -96,7 +101,8 @@ ENDPOINT_MEANINGS = {
     "QUARANTINE_KEEP_BODY": "`true`: `/quarantine` shows the body of such a request (up to 1 MiB); "
     "else only its fingerprint is kept.",
     "WARMUP": "Inputs that each worker runs before it takes its first request; it counts as ready "
-    "when all of them have succeeded.",
+    'when all of them have succeeded. `{"$file": "a/path"}` is a '
+    "[file](../howto/change.md#ready-means-warm).",
     "OPEN_TO_PUBLIC": "`false`: a request needs a [token](../howto/access.md) that may run this "
     "endpoint, from this machine too.",
     "ENV": "Environment variables of the server's processes, or of the support process.",
@@ -140,13 +146,27 @@ def settings_page() -> str:
         "[`/reload` or SIGHUP](../howto/change.md).",
         "Everything that is wrong in it is printed, each with its path, the value and what is "
         "allowed, and the process ends with exit code 78 before it starts anything.",
-        "`python run_gateway.py --check-config` does only that.",
+        "`python run_gateway.py --check-config` does only that, and looks whether each endpoint's "
+        "file is there.",
         "",
         "A value comes from, the later the stronger: the default, the file, "
-        f"the environment variable `{ENVIRONMENT_PREFIX}<KEY>` (top level only; JSON or plain "
-        "text), `--set KEY=VALUE` on the command line.",
+        f"the environment variable `{ENVIRONMENT_PREFIX}<KEY>` (top level only, but not "
+        "`CONFIG_ENDPOINTS`; JSON or plain text), `--set KEY=VALUE` on the command line, "
+        "`--host` and `--port`.",
         "The first log event, `settings`, shows each top-level value and where it came from.",
         f"A key of your own whose name contains {secret} is shown as `***` there.",
+        "",
+        "## Keys that nothing reads",
+        "",
+        "A key or variable that looks like a misspelt setting is refused: `did you mean …?`",
+        "Counting words do not matter: `WORKERS` is taken for `NR_WORKERS`, `MAX_BATCH_SIZE` for "
+        "`BATCH_SIZE`; a key of your own that is so near to a setting needs another name.",
+        "A key of a section at the top level is refused, too.",
+        "Everything else that nothing reads is warned of, at the start, at a reload and by "
+        "`--check-config`: other top-level keys, other variables that begin with "
+        f"`{ENVIRONMENT_PREFIX}`, settings of the top level in a section, settings of a section in "
+        "an endpoint's `_CONFIG` when it loads (only `IDEMPOTENT` is read there).",
+        "`BIS_ADDRESS` and `BIS_TOKEN` belong to the client, and the gateway passes them over.",
         "",
         "## Top level",
         "",
@@ -159,7 +179,6 @@ def settings_page() -> str:
         "Any other key is the endpoint's own configuration.",
         "It is laid over the `_CONFIG` of the endpoint's file and read as "
         "`self.config_data[KEY]` or `self.cfg_<key in lower case>`.",
-        "A key that looks like a misspelt one of these tables is refused: `did you mean …?`",
         "",
         "A signature is 1 to 128 letters, digits, `_`, `-` and `.`.",
         "One that cannot be the name of a Python file, such as `demo-bis`, needs `SERVER_CLASS`.",

@@ -9,7 +9,6 @@ bytes, so lines of several workers never mix, and writing never blocks and never
 from __future__ import annotations
 
 import json
-import logging
 import os
 import stat
 import sys
@@ -47,7 +46,7 @@ class EventLog:
         """Say whether events of `level` are written."""
         return LEVELS[level] >= self._threshold
 
-    def say(self, level: str, event: str, **fields: Any) -> None:
+    def say(self, level: str, event: str, /, **fields: Any) -> None:
         """Write one event."""
         if LEVELS[level] >= self._threshold:
             self._sink(
@@ -77,17 +76,32 @@ class EventLog:
         self.say("critical", event, **fields)
 
 
+def to_text(value: object) -> str:
+    """Return a value as a text, whatever its class does when it is asked for one."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - it may be of an endpoint's own class
+        return f"<{type(value).__name__} that cannot be shown>"
+
+
 def to_line(event: Mapping[str, Any]) -> bytes:
     """Render an event as one line of ASCII JSON that nothing in it can break or forge."""
-    return json.dumps(event, default=str, ensure_ascii=True, separators=(",", ":")).encode()
+    try:
+        return _to_json(event)
+    except (TypeError, ValueError, RecursionError):  # a key that is no text, a circle, too deep
+        return _to_json({to_text(name): to_text(value) for name, value in event.items()})
+
+
+def _to_json(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event, default=to_text, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def to_bounded_line(event: Event) -> bytes:
     """Render an event in at most `MAX_RECORD` bytes, cutting the middle of its longest field."""
     line = to_line(event)
     while len(line) > MAX_RECORD:
-        longest = max(event, key=lambda name: len(str(event[name])))
-        text = str(event[longest])
+        longest = max(event, key=lambda name: len(to_text(event[name])))
+        text = to_text(event[longest])
         keep = max(40, len(text) - (len(line) - MAX_RECORD) - 80) // 2
         if keep * 2 + 10 >= len(text):
             return _cut_everywhere(event)
@@ -100,7 +114,7 @@ def _cut_everywhere(event: Event) -> bytes:
     """Render an event of many wide fields: the first ones, each cut until all fit."""
     width = 200
     while True:
-        line = to_line({name[:100]: str(event[name])[:width] for name in list(event)[:12]})
+        line = to_line({name[:100]: to_text(event[name])[:width] for name in list(event)[:12]})
         if len(line) <= MAX_RECORD or not width:
             return line[:MAX_RECORD]
         width //= 2
@@ -190,109 +204,6 @@ def reopened_without_waiting(fd: int) -> int:
         return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return fd
-
-
-class OutputRecorder:
-    """Stands in for `sys.stdout` and `sys.stderr` of a worker: each line becomes one event.
-
-    `print` in an endpoint is then labelled with its worker and request, never blocks the worker
-    and never fails, even when nobody reads the pipe. Writers that write at the same time have lines
-    of their own.
-
-    Args:
-        log: where the lines go.
-        stream: `stdout` or `stderr`.
-        writer: says who writes now; 0 stands for nobody that is known.
-    """
-
-    encoding = "utf-8"
-    errors = "backslashreplace"
-    closed = False
-
-    def __init__(self, log: EventLog, stream: str, writer: Callable[[], int] = lambda: 0) -> None:
-        self._log = log
-        self._stream = stream
-        self._writer = writer
-        self._partial: dict[int, str] = {}  # the lines without an end, by writer
-        self._lock = threading.RLock()  # a signal handler may print while its thread does
-
-    def write(self, text: str) -> int:
-        """Record the complete lines of `text`; keep the rest for the next call."""
-        writer = self._writer()
-        with self._lock:
-            *lines, rest = (self._partial.pop(writer, "") + text).split("\n")
-            if len(rest) > MAX_RECORD:
-                lines.append(rest)
-            elif rest:
-                self._partial[writer] = rest
-        for line in lines:
-            self._record(line)
-        return len(text)
-
-    @property
-    def has_partial_line(self) -> bool:
-        """Whether something was written without a line end."""
-        return bool(self._partial)
-
-    def end_line(self) -> None:
-        """Record what this writer, or nobody that is known, has written without a line end."""
-        for writer in (self._writer(), 0):
-            partial = self._partial.pop(writer, "")
-            if partial:
-                self._record(partial)
-
-    def forget(self) -> None:
-        """Be as new, in a forked child: what is kept is its parent's, and so are held locks."""
-        self._lock = threading.RLock()
-        self._partial.clear()
-
-    def _record(self, line: str) -> None:
-        if line.strip():
-            self._log.info("output", stream=self._stream, message=line)
-
-    def writelines(self, lines: list[str]) -> None:
-        """Record several texts."""
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """Do nothing: each line has already been written."""
-
-    def isatty(self) -> bool:
-        """Return false: a recorder is no terminal."""
-        return False
-
-    def fileno(self) -> int:
-        """Return the real descriptor, for code that writes to it directly."""
-        return 1 if self._stream == "stdout" else 2
-
-
-class LibraryHandler(logging.Handler):
-    """Turns the standard logging of libraries into our events."""
-
-    def __init__(self, log: EventLog) -> None:
-        super().__init__()
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one library record as an event."""
-        level = record.levelname.lower()
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):  # the library's call has the wrong arguments
-            message = f"{record.msg} {record.args}"
-        fields: dict[str, Any] = {"logger": record.name, "message": message}
-        if record.exc_info:
-            formatter = self.formatter or logging.Formatter()
-            fields["traceback"] = formatter.formatException(record.exc_info)
-        self._log.say(level if level in LEVELS else "info", "library", **fields)
-
-
-def route_library_logging(log: EventLog, level: int = logging.WARNING) -> None:
-    """Send the standard library's logging to `log` and nowhere else."""
-    root = logging.getLogger()
-    root.handlers[:] = [LibraryHandler(log)]
-    root.setLevel(level)
 
 
 _COLOURS: Final = {

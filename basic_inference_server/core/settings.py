@@ -6,7 +6,6 @@ settings reference in the documentation. Only this module reads the environment.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
 
 from basic_inference_server.core.config_file import ConfigError
+from basic_inference_server.core.key_names import (
+    key_problems,
+    unused_variables,
+    variable_problems,
+)
 from basic_inference_server.core.topology import (
     NO_HOST,
     SHUTDOWN_SIGNATURE,
@@ -25,6 +28,8 @@ from basic_inference_server.core.topology import (
 )
 
 ENVIRONMENT_PREFIX = "BIS_"
+DEFAULT_HOST = "0.0.0.0"  # noqa: S104 - the seeds' default
+DEFAULT_PORT = 5002
 MAX_ENDPOINTS = 512
 SECRET_WORDS = ("TOKEN", "PASSWORD", "SECRET", "CREDENTIAL", "API_KEY")
 
@@ -93,6 +98,8 @@ class GatewaySettings(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
     SERVER_NAME: str = Field("base_server", min_length=1, description="a text")
+    HOST: str = Field(DEFAULT_HOST, min_length=1, description="a host name or an address")
+    PORT: int = Field(DEFAULT_PORT, ge=0, le=65535, description="an integer from 0 to 65535")
     DEFAULT_SERVER: str | None = Field(None, description="a signature of CONFIG_ENDPOINTS")
     NO_STARTUP_WAIT: bool = Field(False, description="true or false")
     CONFIG_ENDPOINTS: dict[str, EndpointSettings] = Field(
@@ -142,6 +149,10 @@ class GatewaySettings(BaseModel):
         ]
         if problems:
             raise ConfigError(problems)
+
+
+TOP_LEVEL = GatewaySettings.model_fields.keys()
+IN_A_SECTION = EndpointSettings.model_fields.keys()
 
 
 def _relation_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -211,17 +222,6 @@ def _environment_problems(where: str, environment: Any) -> Iterator[str]:
             yield f"{where}.ENV: {name!r} cannot be an environment variable with that value"
 
 
-def _near_misses(config: Mapping[str, Any], known: Mapping[str, FieldInfo], at: str) -> list[str]:
-    problems = []
-    for key in config:
-        if key in known:
-            continue
-        close = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.86)
-        if close:
-            problems.append(f"{at}{key}: there is no such key; did you mean {close[0]}?")
-    return problems
-
-
 def _expectation(location: tuple[int | str, ...]) -> str:
     fields = GatewaySettings.model_fields
     if len(location) >= 3 and location[0] == "CONFIG_ENDPOINTS":
@@ -255,13 +255,7 @@ def validate(config: Mapping[str, Any]) -> GatewaySettings:
     Raises:
         ConfigError: with every problem found, each with its path, the value and what is allowed.
     """
-    problems = _near_misses(config, GatewaySettings.model_fields, "")
-    endpoints = config.get("CONFIG_ENDPOINTS")
-    if isinstance(endpoints, dict):
-        for signature, section in endpoints.items():
-            if isinstance(section, dict):
-                at = f"CONFIG_ENDPOINTS.{signature}."
-                problems += _near_misses(section, EndpointSettings.model_fields, at)
+    problems = list(key_problems(config, TOP_LEVEL, IN_A_SECTION))
     problems += _relation_problems(config)
     try:
         settings = GatewaySettings.model_validate(config)
@@ -299,7 +293,13 @@ def resolve(
     from_environment = environment_overrides(os.environ)
     from_command_line = dict(overrides or {})
     merged = {**config, **from_environment, **from_command_line}
-    settings = validate(merged)
+    misspelt = [*variable_problems(os.environ, ENVIRONMENT_PREFIX, TOP_LEVEL, IN_A_SECTION)]
+    try:
+        settings = validate(merged)
+    except ConfigError as error:
+        raise ConfigError(misspelt + error.problems) from error
+    if misspelt:
+        raise ConfigError(misspelt)
     sources = {}
     for key in dict.fromkeys([*GatewaySettings.model_fields, *merged]):
         if key in from_command_line:
@@ -309,6 +309,25 @@ def resolve(
         else:
             sources[key] = "file" if key in config else "default"
     return settings, sources
+
+
+def unused_settings(
+    settings: GatewaySettings, sources: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return, for each thing that was set and that nothing reads, a sentence that says so."""
+    unused = [
+        f"{key}{f' ({sources[key]})' if sources else ''}: there is no such setting"
+        for key in settings.model_extra or {}
+    ]
+    for signature, section in settings.CONFIG_ENDPOINTS.items():
+        unused += [
+            f"CONFIG_ENDPOINTS.{signature}.{key}: a setting of the top level; "
+            "here it is only the endpoint's own"
+            for key in section.model_extra or {}
+            if key in TOP_LEVEL
+        ]
+    variables = unused_variables(os.environ, ENVIRONMENT_PREFIX, TOP_LEVEL)
+    return unused + [f"{name}: no setting is read from this variable" for name in variables]
 
 
 def process_environment() -> dict[str, str]:

@@ -16,7 +16,8 @@ from gunicorn.workers.base import Worker
 from basic_inference_server.core.child_spec import GatewaySpec
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.descriptors import most_connections
-from basic_inference_server.core.logs import EventLog, RecordWriter, route_library_logging
+from basic_inference_server.core.library_logging import route_library_logging
+from basic_inference_server.core.logs import EventLog, RecordWriter
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.topology import RoutingTable
 from basic_inference_server.gateway.casualties import Casualties

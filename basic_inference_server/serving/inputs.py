@@ -13,7 +13,7 @@ MULTIPART = "multipart/form-data"
 
 
 def read_inputs(frame: RequestFrame, signature: str) -> dict[str, Any]:
-    """Return the inputs.
+    """Return the inputs; `SIGNATURE` in them is the endpoint's, whatever the request has there.
 
     Those of a raw body are the fields of the query and `BODY`, a `Binary`. JSON with fields beside
     it is raw, too: another endpoint has sent it as one.
@@ -24,7 +24,9 @@ def read_inputs(frame: RequestFrame, signature: str) -> dict[str, Any]:
     """
     content_type = frame.content_type
     if content_type == JSON_TYPE and not frame.fields:
-        return decode_object(frame.body)
+        inputs = decode_object(frame.body)
+        inputs["SIGNATURE"] = signature
+        return inputs
     inputs = {"SIGNATURE": signature}
     if frame.fields:
         inputs.update(decode_object(frame.fields))
@@ -33,8 +35,11 @@ def read_inputs(frame: RequestFrame, signature: str) -> dict[str, Any]:
             read_multipart,
         )
 
-        return {**inputs, **read_multipart(content_type, frame.body)}
-    return {**inputs, BODY: Binary(frame.body, content_type or OCTETS)}
+        inputs.update(read_multipart(content_type, frame.body))
+    else:
+        inputs[BODY] = Binary(frame.body, content_type or OCTETS)
+    inputs["SIGNATURE"] = signature
+    return inputs
 
 
 def written_inputs(inputs: dict[str, Any], signature: str) -> tuple[str, bytes | memoryview, bytes]:

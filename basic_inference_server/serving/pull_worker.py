@@ -26,14 +26,11 @@ from gunicorn.workers.base import Worker
 
 from basic_inference_server.core.announcements import NotificationBuffer
 from basic_inference_server.core.clock import monotonic_ns
+from basic_inference_server.core.library_logging import route_library_logging
 from basic_inference_server.core.logger import Logger
-from basic_inference_server.core.logs import (
-    EventLog,
-    OutputRecorder,
-    RecordWriter,
-    route_library_logging,
-)
+from basic_inference_server.core.logs import EventLog, RecordWriter
 from basic_inference_server.core.memory import resident_bytes
+from basic_inference_server.core.output_recorder import OutputRecorder
 from basic_inference_server.core.scoreboard import WorkerState
 from basic_inference_server.core.shared_slot import SharedSlot
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
@@ -53,6 +50,7 @@ from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import effective_config, load_worker
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
 from basic_inference_server.worker.load_error import EndpointLoadError
+from basic_inference_server.worker.misplaced_keys import misplaced_keys
 from basic_inference_server.worker.own_process import own_process
 
 if TYPE_CHECKING:
@@ -138,7 +136,7 @@ class PullWorker(Worker):
             for stream in ("stdout", "stderr")
         ]
         sys.stdout, sys.stderr = recorders
-        route_library_logging(self.events)
+        route_library_logging(self.events, self.spec.log_level)
         self.forked_child = ForkedChild(
             self.SIGNALS, [self._write_record, *recorders, self.notifications], self.events
         )
@@ -189,6 +187,7 @@ class PullWorker(Worker):
             folder = Path(spec.base_folder) / spec.workers_location
             kept = self.app.kept_code
             found = find_endpoint(folder, spec.server_class, spec.workers_suffix, kept)
+        self._warn_of_misplaced_keys(found)
         context = WorkerContext(
             signature=spec.signature,
             config_data=effective_config(found.default_config, spec.section),
@@ -214,6 +213,16 @@ class PullWorker(Worker):
         self.endpoint = load_worker(found.worker_class, context, self._run)
         warm_up(self.endpoint, spec.warmup, self._run)
         return found
+
+    def _warn_of_misplaced_keys(self, found: FoundEndpoint) -> None:
+        spec = self.spec
+        # Once in a generation, by its first worker.
+        for key in misplaced_keys(found.default_config, spec.section) if self.age == 1 else ():
+            self.events.warning(
+                "setting_ignored",
+                message=f"{key} in _CONFIG of {found.path.name} is only the endpoint's own; "
+                f"as a setting write CONFIG_ENDPOINTS.{spec.signature}.{key}",
+            )
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         assert self._tasks is not None

@@ -10,7 +10,8 @@ from basic_inference_server._version import LIB_VER
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import ServiceError
-from basic_inference_server.core.logs import EventLog, OutputRecorder
+from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.output_recorder import OutputRecorder
 from basic_inference_server.core.scoreboard import Slot
 from basic_inference_server.serving.connection import FrameConnection
 from basic_inference_server.serving.inputs import read_inputs

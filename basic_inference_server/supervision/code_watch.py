@@ -1,10 +1,11 @@
-"""Whether an endpoint's file is newer than what its server has loaded."""
+"""Whether a file is newer than what was made of it: an endpoint's, and the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from basic_inference_server.supervision.endpoint_files import FileStamp
+from basic_inference_server.supervision.endpoint_files import FileStamp, stamp_of_files
 
 
 class CodeWatch:
@@ -31,3 +32,23 @@ class CodeWatch:
         stamp, seen = self.stamp(), self._seen
         self._seen = stamp
         return stamp == seen and stamp not in {loaded, self._refused}
+
+
+class ConfigWatch:
+    """Compares the configuration's file with the one that was read last."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Take the file that was read just now; `None` when there is none to look at."""
+        self._watch = CodeWatch(lambda: None if path is None else stamp_of_files([path]))
+        self._read = self._watch.stamp()
+
+    def note_reading(self) -> None:
+        """Keep in mind that the file is read now, whatever comes of it."""
+        self._read = self._watch.stamp()
+
+    def is_unread(self) -> bool:
+        """Say whether the file is another one, and has settled since the last call.
+
+        A file that is away may be in the middle of being replaced.
+        """
+        return self._watch.is_untried(self._read) and self._watch.stamp() is not None

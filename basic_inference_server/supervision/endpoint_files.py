@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.settings import EndpointSettings
 
 LOOK_EVERY_S = 1.0
 
 FileStamp = tuple[tuple[int, int, int], ...] | None
+
+
+def stamp_of_files(paths: Iterable[Path]) -> FileStamp:
+    """Return what changes with these files; `None` when one of them is not there."""
+    try:
+        details = [path.stat() for path in paths]
+    except OSError:
+        return None
+    return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in details)
+
+
+def missing_files(folder: Path, sections: Mapping[str, EndpointSettings]) -> dict[str, str]:
+    """Return, for each endpoint whose file is not in `folder`, a sentence that says so."""
+    # Imported here: a running gateway leaves the search to the servers.
+    from basic_inference_server.worker.discovery import find_file  # noqa: PLC0415
+    from basic_inference_server.worker.load_error import EndpointLoadError  # noqa: PLC0415
+
+    missing = {}
+    for signature, section in sections.items():
+        try:
+            find_file(folder, section.SERVER_CLASS or signature)
+        except EndpointLoadError as error:
+            missing[signature] = f"CONFIG_ENDPOINTS.{signature}: {error}"
+    return missing
 
 
 class EndpointFiles:
@@ -35,12 +61,7 @@ class EndpointFiles:
 
         Files whose names begin with `_` are shared by endpoints, so they count for each.
         """
-        try:
-            details = [self.path_of(server_class).stat()]
-            details += [path.stat() for path in sorted(self._folder.glob("_*.py"))]
-        except OSError:
-            return None
-        return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in details)
+        return stamp_of_files([self.path_of(server_class), *sorted(self._folder.glob("_*.py"))])
 
     def _snapshot(self) -> tuple[int, ...]:
         stamps = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.errors import BadInput, NotReady
+from basic_inference_server.core.settings import unused_settings
 from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.lifecycle import RESTING_STATES
 from basic_inference_server.supervision.prerequisites import require_descriptors
@@ -35,6 +36,11 @@ class Reloading:
         self._supervisor = supervisor
         self._places = places
         self._lock = asyncio.Lock()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reload is under way."""
+        return self._lock.locked()
 
     async def reload(self, why: str) -> dict[str, Any]:
         """Read the configuration again and apply what is different.
@@ -60,6 +66,9 @@ class Reloading:
                     f"The new configuration is not usable, nothing was changed: {problems[0]}",
                     details=problems,
                 ) from error
+            for sentence in unused_settings(settings):
+                if sentence not in unused_settings(self._supervisor.settings):
+                    log.warning("setting_ignored", message=sentence)
             done = await self._apply(plan, settings, left, why)
             log.say("error" if done["FAILED"] else "info", "reloaded", why=why, **_lowered(done))
         if done["FAILED"]:

@@ -21,6 +21,7 @@ from basic_inference_server.core.settings import EndpointSettings, GatewaySettin
 from basic_inference_server.core.topology import SERVING_STATES, RoutingTable, ServerState
 from basic_inference_server.supervision.call_graph import CallGraph
 from basic_inference_server.supervision.clean_up_crew import CleanUpCrew
+from basic_inference_server.supervision.code_watch import ConfigWatch
 from basic_inference_server.supervision.commands import Commands
 from basic_inference_server.supervision.control_socket import ControlSocket
 from basic_inference_server.supervision.endpoint_files import EndpointFiles
@@ -67,6 +68,7 @@ class Supervisor:
         self._out_of_memory = self._workshop.out_of_memory
         self._support_watch = SupportWatch(self.log)
         self._folder_watch = FolderWatch(places, self.log)
+        self._config_watch = ConfigWatch(launch.config_file)
         self.reloading = Reloading(self, places)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
         self.start_error: str | None = None
@@ -154,17 +156,17 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGQUIT, self._stop_fast, "SIGQUIT")
         # A closed terminal sends it too, and then nothing has changed: `nohup ./run.sh &`
         # survives logout.
-        loop.add_signal_handler(signal.SIGHUP, self._reload_by_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon, "SIGHUP")
         for number in (signal.SIGUSR1, signal.SIGUSR2):  # which would end us
             loop.add_signal_handler(number, self._say_ignored, number.name)
 
     def _say_ignored(self, name: str) -> None:
         self.log.warning("signal_ignored", signal=name, message="SIGHUP reloads, SIGTERM stops")
 
-    def _reload_by_signal(self) -> None:
+    def _reload_soon(self, why: str) -> None:
         async def reload() -> None:
             with contextlib.suppress(ServiceError):  # what went wrong is in the log
-                await self.reloading.reload("SIGHUP")
+                await self.reloading.reload(why)
 
         task = asyncio.get_running_loop().create_task(reload())
         self._tasks.add(task)
@@ -176,6 +178,7 @@ class Supervisor:
         Raises:
             ConfigError: it is wrong; the error lists every problem.
         """
+        self._config_watch.note_reading()
         return self._launch.read_settings()[0]
 
     @property
@@ -209,7 +212,7 @@ class Supervisor:
                 server.start("a file in the endpoints folder has changed")
         if self.settings.RELOAD_ON_CHANGE and now_s >= self._look_for_code_at_s:
             self._look_for_code_at_s = now_s + LOOK_FOR_CODE_S
-            self._replace_changed()
+            self._take_changed_files()
         self.gateway.tick(now_s)
         self._out_of_memory.tick(now_s)
         self._folder_watch.tick(now_s)
@@ -220,7 +223,10 @@ class Supervisor:
             if section is not None:
                 self._support_watch.check(program, section, now_s)
 
-    def _replace_changed(self) -> None:
+    def _take_changed_files(self) -> None:
+        if self._config_watch.is_unread() and not self.reloading.is_busy:
+            self._reload_soon("the configuration file has changed")
+            return
         for server in self.servers.values():
             if server.state in SERVING_STATES and server.code.is_untried(server.loaded_file):
                 server.replace("its file has changed")

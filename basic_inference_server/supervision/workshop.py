@@ -34,7 +34,10 @@ OnChange = Callable[[str, Lifecycle, str], None]
 
 @dataclass(frozen=True)
 class Launch:
-    """How a gateway was started; `read_settings` reads its configuration again."""
+    """How a gateway was started; `read_settings` reads its configuration again.
+
+    `config_file` is where from; `None` when it does not come from a file.
+    """
 
     base_folder: Path
     app_folder: Path
@@ -43,6 +46,7 @@ class Launch:
     server_execution_path: str
     app_version: str
     read_settings: Callable[[], tuple[GatewaySettings, Mapping[str, str]]]
+    config_file: Path | None = None
 
 
 class Workshop:

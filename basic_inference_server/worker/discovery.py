@@ -19,7 +19,7 @@ from basic_inference_server.worker.execution import describe
 from basic_inference_server.worker.flask_worker import FlaskWorker
 from basic_inference_server.worker.hook_shapes import hook_problem, overrides
 from basic_inference_server.worker.kept_code import KeptCode, import_from, keep
-from basic_inference_server.worker.load_error import EndpointLoadError, install_hint
+from basic_inference_server.worker.load_error import EndpointLoadError, import_hint
 
 __all__ = ["FoundEndpoint", "find_endpoint", "find_file", "keep_code", "normalised", "overrides"]
 
@@ -103,9 +103,11 @@ def import_file(path: Path, code: CodeType | None = None) -> ModuleType:
     except BaseException as error:  # an endpoint file may even raise SystemExit
         del sys.modules[name]
         raise EndpointLoadError(
-            f"{path} could not be imported: {describe(error)}"
-            + install_hint(error, path.parent.name)
+            f"{path} could not be imported: {describe(error)}" + import_hint(error, path.parent)
         ) from error
+    package = sys.modules.get(path.parent.name)
+    if package is not None:  # as an import would: `endpoints.<stem>` works after import endpoints
+        setattr(package, path.stem, module)
     return module
 
 

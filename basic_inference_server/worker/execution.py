@@ -6,10 +6,12 @@ The one place that calls endpoint code. Whatever that code raises, even `SystemE
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import iscoroutine
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from basic_inference_server.core.clock import local_time_text, monotonic_ns
@@ -32,7 +34,7 @@ from basic_inference_server.worker.current_request import (
     current_request,
 )
 from basic_inference_server.worker.flask_worker import FlaskWorker, WorkerContext
-from basic_inference_server.worker.load_error import EndpointLoadError, install_hint
+from basic_inference_server.worker.load_error import EndpointLoadError, import_hint
 from basic_inference_server.worker.own_process import own_process
 from basic_inference_server.worker.schemas import input_reader, output_writer
 from basic_inference_server.worker.status_answers import check_gives_no_status
@@ -111,8 +113,10 @@ def _check_constructed(worker: FlaskWorker) -> None:
 
 def _load_failure(worker_class: type[FlaskWorker], error: BaseException) -> EndpointLoadError:
     is_permanent = isinstance(error, (ImportError, NameError, AttributeError, TypeError))
+    file = getattr(sys.modules.get(worker_class.__module__), "__file__", None)
+    hint = import_hint(error, Path(file).parent if file else None)
     return EndpointLoadError(
-        f"{worker_class.__name__} could not load: {describe(error)}{install_hint(error)}",
+        f"{worker_class.__name__} could not load: {describe(error)}{hint}",
         is_permanent=is_permanent,
     )
 

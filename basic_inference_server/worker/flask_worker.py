@@ -66,6 +66,7 @@ class FlaskWorker:
 
     Override `_predict`, and `_load_model`, `_pre_process`, `_post_process` where they are needed.
     Whatever a hook returns is handed to the next one; `0`, `[]` and `None` are values.
+    A hook's argument may have any name, and any type that fits what it is called with.
 
     Attributes:
         INPUT: a pydantic model; `_pre_process` gets an instance of it then, and what does not fit
@@ -111,7 +112,7 @@ class FlaskWorker:
         return current_request().request_id
 
     @classmethod
-    def _load_shared(cls, config_data: dict[str, Any]) -> Any:
+    def _load_shared(cls, config_data: dict[str, Any], /) -> Any:
         """Load what all workers of the server share; runs once, before they are forked.
 
         Has to stand in the endpoint's own file. What it returns is `self.shared` in each worker,
@@ -133,25 +134,25 @@ class FlaskWorker:
             Exception: anything stops the load; the server shows it and tries again later.
         """
 
-    def _pre_process(self, inputs: dict[str, Any]) -> Any:
+    def _pre_process(self, inputs: Any, /) -> Any:
         """Check the request's fields and return what `_predict` takes.
 
         Args:
-            inputs: the request's JSON object, `SIGNATURE` included.
+            inputs: the request's fields; `SIGNATURE` in them is the endpoint's own.
 
         Raises:
             ValueError, TypeError, KeyError: the inputs are bad; answered with 422.
         """
         return inputs
 
-    def _predict(self, prep_inputs: Any) -> Any:
+    def _predict(self, prep_inputs: Any, /) -> Any:
         """Do the work. Every endpoint has to override this, or `_predict_batch`."""
         result = results_of_batch(self._predict_batch([prep_inputs]), 1, self.signature)[0]
         if isinstance(result, BaseException):
             raise result
         return result
 
-    def _predict_batch(self, prepared: list[Any]) -> list[Any]:
+    def _predict_batch(self, prepared: list[Any], /) -> Any:
         """Do the work for several requests together; used when `BATCH_SIZE` is above 1.
 
         Args:
@@ -166,7 +167,7 @@ class FlaskWorker:
         """
         raise NotImplementedError(f"{type(self).__name__} has no _predict")
 
-    def _post_process(self, pred: Any) -> Any:
+    def _post_process(self, pred: Any, /) -> Any:
         """Turn the prediction into the answer; a dict becomes the fields of the answer."""
         return pred
 

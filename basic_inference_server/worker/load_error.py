@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 
 class EndpointLoadError(Exception):
     """The endpoint cannot be loaded.
@@ -29,14 +32,29 @@ PACKAGES = {
 }
 
 
-def install_hint(error: BaseException, own_folder: str = "") -> str:
-    """Return what to install for a module that is missing; nothing for other errors.
+def import_hint(error: BaseException, folder: Path | None = None) -> str:
+    """Return what to write or to install for a module that was not found.
 
-    A module of `own_folder`, the endpoints folder, is a file that is not there.
+    Nothing for other errors. A module that is a file of `folder`, the endpoints folder, has to be
+    imported from there: a package of the same name is a stranger's.
     """
-    if not isinstance(error, ModuleNotFoundError) or not error.name or "pip install" in str(error):
-        return ""
-    top, _, inner = error.name.partition(".")
-    if inner and top == own_folder:
-        return f"; there is no {inner.replace('.', '/')}.py beside it"
-    return f"; pip install {PACKAGES.get(top, top)}"
+    if isinstance(error, ModuleNotFoundError) and error.name and "pip install" not in str(error):
+        top, _, inner = error.name.partition(".")
+        if folder is not None and inner and top == folder.name:
+            return f"; there is no {inner.replace('.', '/')}.py beside it"
+        if folder is not None and is_in(folder, top):
+            return f"; {top} is beside it: write from {folder.name} import {top}"
+        return f"; pip install {PACKAGES.get(top, top)}"
+    if isinstance(error, AttributeError) and folder is not None:
+        missing = re.match(r"module '(\w+)' has no attribute '(\w+)'", str(error))
+        if missing and missing[1] == folder.name and is_in(folder, missing[2]):
+            return f"; write from {folder.name} import {missing[2]}"
+    return ""
+
+
+def is_in(folder: Path, module: str) -> bool:
+    """Say whether a folder holds a module or package of that name."""
+    try:
+        return (folder / f"{module}.py").is_file() or (folder / module).is_dir()
+    except (OSError, ValueError):
+        return False

@@ -305,6 +305,16 @@ class TalkingWorker(FlaskWorker):
     def _by_logging(self, text):
         logging.getLogger("some.library").error(text)
 
+    def _by_informing(self, text):
+        logging.getLogger(__name__).info("%s", text, extra={"order": 7})
+
+    def _by_mistake(self, text):
+        logging.warning("%d is no number", text)
+
+    def _by_buffer(self, text):
+        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.buffer.write(text.encode() + b"\\n")
+
     def _by_warning(self, text):
         warnings.warn(text)
 

@@ -37,12 +37,18 @@ BROKEN = {
     "config": "_CONFIG = [1]\n" + source("Config", PREDICT),
     "syntax": source("Syntax", PREDICT.replace("return", "retrun")),
     "top": "import not_there_at_all\n" + source("Top", PREDICT),
+    "aside": "from helper import VALUE\n" + source("Aside", PREDICT),
+    "later": source("Later", f"    def _load_model(self):\n        import helper\n\n{PREDICT}"),
     "lazy": source(
         "Lazy", f"    def _load_model(self):\n        import cv2_not_there\n\n{PREDICT}"
     ),
     "alone": source("Alone", f"    def __init__(self, **kwargs):\n        pass\n\n{PREDICT}"),
 }
 RUNNING = {
+    "__init__": "",
+    "helper": "VALUE = 5\n" + source("Helper", PREDICT),
+    "itself": "import endpoints\nfrom endpoints.helper import VALUE\n" + source("Itself",
+        PREDICT.replace("return inputs", "return {'is': endpoints.itself.VALUE}")),
     "object": source("Object", PREDICT.replace("return inputs", "return {'x': object()}")),
     "forgets": source("Forgets", "    def _pre_process(self, inputs):\n        inputs['X'] = 1\n\n"
                       + PREDICT.replace("return inputs", "return inputs['X']")),
@@ -59,6 +65,8 @@ SENTENCES = {
     "config": "_CONFIG must be a dict, not list",
     "syntax": "endpoints/syntax.py:6: syntax error: invalid syntax",
     "top": "No module named 'not_there_at_all'; pip install not_there_at_all",
+    "aside": "No module named 'helper'; helper is beside it: write from endpoints import helper",
+    "later": "No module named 'helper'; helper is beside it: write from endpoints import helper",
     "lazy": "No module named 'cv2_not_there'; pip install cv2_not_there",
     "alone": "AloneWorker.__init__ has to begin with super().__init__(**kwargs)",
 }
@@ -67,7 +75,7 @@ SENTENCES = {
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     folder = tmp_path_factory.mktemp("mistakes")
-    endpoints: dict[str, Any] = {name: {} for name in (*SENTENCES, *RUNNING)}
+    endpoints: dict[str, Any] = {name: {} for name in (*SENTENCES, *RUNNING) if name != "__init__"}
     with shared_gateway(folder, endpoints, {**BROKEN, **RUNNING}) as gateway:
         yield gateway
 
@@ -98,3 +106,9 @@ def test_request_that_fails_says_what_to_change(
     """Where it shows only then; the worker goes on."""
     for _ in range(2):
         assert sentence in check_error("endpoint_error", gateway.run(signature))["ERROR"]
+
+
+def test_endpoint_is_an_attribute_of_its_package(gateway: RunningGateway) -> None:
+    """`import endpoints` and then `endpoints.<name>` works, as after any import."""
+    eventually(lambda: gateway.servers()["itself"]["state"] in {"READY", "FAILED"}, timeout_s=20)
+    assert 5 == gateway.run("itself").json()["is"]

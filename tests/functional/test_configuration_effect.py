@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from basic_inference_server.testing import RunningGateway, start_gateway
+from basic_inference_server.testing import RunningGateway, running_gateway, start_gateway
 from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import GATED_LOAD, MIRROR, NO_LIBRARY
 from tests.functional.gateways import Gate, run_to_end, shared_gateway
@@ -41,6 +43,16 @@ class TellWorker(FlaskWorker):
     def _predict(self, inputs):
         return {"password": os.environ.get("DB_PASSWORD")}
 """
+GREEDY = """
+from basic_inference_server import FlaskWorker
+
+_CONFIG = {"NR_WORKERS": 4, "BATCH_SIZE": 8, "IDEMPOTENT": True, "SIZE": 3}
+
+
+class GreedyWorker(FlaskWorker):
+    def _predict_batch(self, prepared):
+        return prepared
+"""
 BROKEN = {
     "odd": ("def broken(:\n", "odd.py:1: syntax error"),
     "absent": (None, "there is no absent.py in"),
@@ -60,15 +72,17 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate
         {
             "tell": {"ENV": {"DB_PASSWORD": "hunter2-env"}, "API_KEY": "hunter2-key"},
             "plain": {"SERVER_CLASS": "tell"},
-            "ruled": {"WEIGHT": 0.5},
+            "ruled": {"WEIGHT": 0.5, "MAX_BODY_BYTES": 7},
+            "greedy": {"BATCH_SIZE": 2},
         },
-        {"tell": TELLING, "ruled": BROKEN_RULES},
+        {"tell": TELLING, "ruled": BROKEN_RULES, "greedy": GREEDY},
         arguments=["--set", "GRACEFUL_TIMEOUT=3", "--set", "SERVER_NAME=argued",
                    "--set", "MY_OWN=5"],
         environment={
             "BIS_GRACEFUL_TIMEOUT": "4",
             "BIS_MAX_BODY_BYTES": "4096",
             "BIS_CORS_ORIGINS": '["https://a.example"]',
+            "BIS_NOTHING": "1",
         },
         GRACEFUL_TIMEOUT=5,
         MAX_BODY_BYTES=8192,
@@ -121,6 +135,43 @@ def test_secrets_in_a_list_are_masked_in_the_log(configured: RunningGateway) -> 
 def test_source_of_a_key_of_the_operators_own_is_told(configured: RunningGateway) -> None:
     """A key that the engine does not know says where it came from, too."""
     assert "5 (command line)" == settings_of(configured)["MY_OWN"]
+
+
+@pytest.mark.shares_gateway
+def test_what_has_no_effect_is_warned_of_once(configured: RunningGateway) -> None:
+    """Of the file, the command line, the environment, a section, and an endpoint's own file."""
+    warned = [
+        event["message"] for event in configured.events if event["event"] == "setting_ignored"
+    ]
+    assert sorted(
+        [
+            "BIS_NOTHING: no setting is read from this variable",
+            "CONFIG_ENDPOINTS.ruled.MAX_BODY_BYTES: a setting of the top level; "
+            "here it is only the endpoint's own",
+            "MY_OWN (command line): there is no such setting",
+            "NR_WORKERS in _CONFIG of greedy.py is only the endpoint's own; "
+            "as a setting write CONFIG_ENDPOINTS.greedy.NR_WORKERS",
+            "STORE (file): there is no such setting",
+            "STORES (file): there is no such setting",
+            "UPLOAD_TOKEN (file): there is no such setting",
+        ]
+    ) == sorted(warned)
+
+
+def test_address_of_the_configuration_is_the_gateways(tmp_path: Path) -> None:
+    """Without arguments `HOST` and `PORT` say where it listens, and the log where that is from."""
+    write_project(tmp_path, {"mirror": {}}, {"mirror": MIRROR}, HOST="127.0.0.2", PORT=5002)
+    command = [sys.executable, "-m", "basic_inference_server", "run"]
+    with running_gateway(tmp_path, environment={"BIS_PORT": "0"}, command=command) as gateway:
+        (opened,) = [event for event in gateway.events if event["event"] == "gateway_open"]
+        assert ("127.0.0.2", gateway.port) == (opened["host"], opened["port"])
+        assert ["127.0.0.2 (file)", "0 (environment BIS_PORT)"] == [
+            settings_of(gateway)[key] for key in ("HOST", "PORT")
+        ]
+        live = f"http://127.0.0.2:{gateway.port}/v1/live"
+        assert 200 == requests.get(live, timeout=10).status_code
+        with socket.socket() as elsewhere:
+            assert elsewhere.connect_ex(("127.0.0.1", gateway.port))
 
 
 @pytest.mark.shares_gateway

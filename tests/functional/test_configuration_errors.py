@@ -161,6 +161,8 @@ def test_file_that_is_not_utf8_or_not_there_is_refused(tmp_path: Path) -> None:
         ),
         pytest.param(["--set", "LOG_LEVEL"], {}, "--set LOG_LEVEL: expected KEY=VALUE", id="no ="),
         pytest.param(["--set", "LOG_LEVELL=no"], {}, "LOG_LEVELL: there is no such key", id="key"),
+        pytest.param([], {"BIS_LOG_LEVLE": "x"}, "BIS_LOG_LEVLE: there is no such key", id="near"),
+        pytest.param(["--port", "65536"], {}, "PORT: expected an integer", id="port"),
         pytest.param([], {"BIS_ADMIN_OPEN": "maybe"}, "ADMIN_OPEN: expected true", id="variable"),
     ],
 )  # fmt: skip
@@ -173,11 +175,32 @@ def test_overrides_are_checked_like_the_file(
 
 
 def test_check_of_a_right_configuration_starts_nothing(tmp_path: Path) -> None:
-    """`--check-config` says that all is well and ends with 0."""
-    write_project(tmp_path, MIRROR_ONLY, {})
-    code, lines = run_to_end(tmp_path, ["--check-config"])
-    assert (0, ["The configuration is valid: 1 endpoints."]) == (code, lines)
+    """`--check-config` says that all is well, what has no effect, and ends with 0."""
+    off = {"DISABLED": True}
+    write_project(tmp_path, {"mirror": {}, "off": off}, {"mirror": MIRROR}, STORE=1)
+    code, lines = run_to_end(tmp_path, ["--check-config", "--set", "NOPE=1"], {"BIS_NOTHING": "1"})
+    assert [
+        "Warning: STORE (file): there is no such setting",
+        "Warning: NOPE (command line): there is no such setting",
+        "Warning: BIS_NOTHING: no setting is read from this variable",
+        "Warning: CONFIG_ENDPOINTS.off: there is no off.py in endpoints; it holds mirror. "
+        "Add the file, or name another with SERVER_CLASS",
+        "The configuration is valid: 2 endpoints.",
+    ] == lines
+    assert 0 == code
     assert not (tmp_path / "_cache").exists()
+
+
+def test_check_finds_an_endpoint_without_a_file(tmp_path: Path) -> None:
+    """A start would have it FAILED, while the others serve."""
+    endpoints = {"miror": {}, "mirror": {}, "helper": {"HOST": "NO_HOST"}}
+    write_project(tmp_path, endpoints, {"mirror": MIRROR})
+    assert [
+        "CONFIG_ENDPOINTS.miror: there is no miror.py in endpoints; did you mean mirror? "
+        "it holds mirror. Add the file, or name another with SERVER_CLASS",
+        "CONFIG_ENDPOINTS.helper: there is no helper.py in endpoints; it holds mirror. "
+        "Add the file, or name another with SERVER_CLASS",
+    ] == problems_of(tmp_path, "--check-config")
 
 
 def test_check_of_a_wrong_configuration_names_the_problems(tmp_path: Path) -> None:
@@ -198,7 +221,7 @@ def test_seeds_example_is_right(tmp_path: Path) -> None:
             "dummy_model_a-bis": {**demo, "SERVER_CLASS": "dummy_model_a", "DISABLED": True},
             "support_process": {"HOST": "NO_HOST", "PING_INTERVAL": 10},
         },
-        {},
+        {"dummy_model_a": MIRROR, "support_process": ""},
         DEFAULT_SERVER="dummy_model_a",
         NO_STARTUP_WAIT=True,
         SERVER_NAME="base_server",

@@ -90,13 +90,17 @@ def test_json_object_is_read_under_the_types_that_clients_send_it_with(
 
 
 def test_signature_in_the_path_needs_none_in_the_body(gateway: RunningGateway) -> None:
-    """`/run/<signature>` is the same route with the name in the path, for each kind of request."""
-    assert {"X": 1} == inputs_of(gateway.post("/run/mirror", {"X": 1}))
-    assert {"X": "1"} == inputs_of(gateway.get("/run/mirror?X=1"))
+    """`/run/<signature>` is the same route with the name in the path, for each kind of request.
+
+    The endpoint finds the name among its inputs all the same.
+    """
+    name = {"SIGNATURE": "mirror"}
+    assert {"X": 1, **name} == inputs_of(gateway.post("/run/mirror", {"X": 1}))
+    assert {"X": "1", **name} == inputs_of(gateway.get("/run/mirror?X=1"))
     by_form = requests.post(gateway.url + "/run/mirror", data={"X": "1"}, timeout=10)
-    assert {"X": "1"} == inputs_of(by_form)
-    assert {} == inputs_of(requests.post(gateway.url + "/run/mirror", timeout=10))
-    assert {} == inputs_of(gateway.get("/run/m%69rror"))
+    assert {"X": "1", **name} == inputs_of(by_form)
+    assert name == inputs_of(requests.post(gateway.url + "/run/mirror", timeout=10))
+    assert name == inputs_of(gateway.get("/run/m%69rror"))
 
 
 def test_chunked_body_is_read_whole(gateway: RunningGateway) -> None:

@@ -87,11 +87,15 @@ def test_failed_load_is_logged_with_its_traceback(gateway: RunningGateway) -> No
         ("method", {"event": "message"}),
         ("coloured", {"event": "message", "color": "r"}),
         ("logging", {"event": "library", "logger": "some.library", "level": "error"}),
+        ("informing", {"event": "library", "logger": "endpoints.talking", "level": "info",
+                       "order": 7}),
+        ("mistake", {"event": "library", "level": "warning"}),
+        ("buffer", {"event": "output", "stream": "stdout"}),
         ("warning", {"server": "talking"}),
     ],
-)
+)  # fmt: skip
 def test_what_an_endpoint_says_is_labelled(
-    gateway: RunningGateway, by: str, expected: dict[str, str]
+    gateway: RunningGateway, by: str, expected: dict[str, Any]
 ) -> None:
     """Each line carries the server, the worker and the request that it belongs to."""
     text = f"said by {by} îâ"

@@ -216,16 +216,29 @@ def test_repaired_section_starts_what_could_not_load(launch: Launch, greeting: s
     assert "fixed" == said(gateway)
 
 
-def test_changed_file_is_loaded_by_itself_where_that_is_wanted(launch: Launch) -> None:
-    """A file that cannot be loaded is tried once, and the next version again."""
+def test_changed_files_are_loaded_by_themselves_where_that_is_wanted(launch: Launch) -> None:
+    """Endpoint and configuration: what cannot be loaded is tried once, and the next version again.
+
+    What is unknown in the configuration is warned of anew.
+    """
     gateway = launch({"demo": {}}, {"demo": SLOW}, RELOAD_ON_CHANGE=True)
     path = gateway.base_folder / "endpoints" / "demo.py"
+
+    def count(event: str) -> int:
+        return [one["event"] for one in gateway.events].count(event)
+
     path.write_text("this is no Python")
-    eventually(lambda: "replace_failed" in [event["event"] for event in gateway.events])
+    configure(gateway, {"demo": {"WORKERS": 2}}, RELOAD_ON_CHANGE=True)
+    eventually(lambda: count("replace_failed") and count("reload_refused"))
     assert 1 == gateway.run("demo").json()["version"]
     path.write_text(SLOW.replace("VERSION = 1", "VERSION = 3"))
+    configure(gateway, {"demo": {"GREETING": "salut"}}, RELOAD_ON_CHANGE=True, MINE=1)
     eventually(lambda: gateway.run("demo").json()["version"] == 3)
-    assert 1 == [event["event"] for event in gateway.events].count("replace_failed")
+    eventually(lambda: count("reloaded"))
+    assert "salut" == said(gateway)
+    assert {"replace_failed": 1, "reload_refused": 1, "setting_ignored": 1} == {
+        event: count(event) for event in ("replace_failed", "reload_refused", "setting_ignored")
+    }
 
 
 def test_worker_that_comes_back_has_the_code_of_its_generation(launch: Launch) -> None:

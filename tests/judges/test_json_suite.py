@@ -131,7 +131,8 @@ def test_gateway_reads_what_is_an_object(client: Client, suite: dict[str, bytes]
         meaning = json.loads(data)
         status, fields = client.post("/run/echo", data)
         if isinstance(meaning, dict):
-            assert (200, meaning) == (status, fields["inputs"]), name
+            expected = {**meaning, "SIGNATURE": "echo"}
+            assert (200, expected) == (status, fields["inputs"]), name
         else:
             assert (400, "bad_json") == (status, fields["code"]), name
             assert "must be a JSON object" in fields["ERROR"], name

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from basic_inference_server.core.settings import validate
-from basic_inference_server.main import DEFAULT_PORT, FIRST_SERVER_PORT
+from basic_inference_server.core.settings import DEFAULT_PORT, validate
+from basic_inference_server.main import FIRST_SERVER_PORT
 from tests.support.bundled import bundled_configuration
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -131,7 +131,8 @@ def test_answer_is_the_endpoints_with_metadata(desk: Desk) -> None:
     header, answer = desk.answered(b'{"a":[1,2]}')
     assert (200, False) == (header.status, header.failed)
     assert {
-        "echo": {"a": [1, 2]}, "signature": "demo", "worker_id": 3, "call_id": 1, "ver": "2.3.2",
+        "echo": {"a": [1, 2], "SIGNATURE": "demo"}, "signature": "demo", "worker_id": 3,
+        "call_id": 1, "ver": "2.3.2",
     }.items() <= answer.items()  # fmt: skip
     assert (1, 0) == desk.counted()
     assert [] == desk.said

@@ -120,6 +120,39 @@ def test_record_of_many_wide_fields_is_bounded_too() -> None:
     assert len(to_bounded_line({f"field{n}": "\U0001f600" * 50 for n in range(40)})) <= MAX_RECORD
 
 
+class Unshowable:
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+    __repr__ = __str__
+
+
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Unshowable(), "<Unshowable that cannot be shown>"),
+        ({"x": [Unshowable()]}, {"x": ["<Unshowable that cannot be shown>"]}),
+        (CIRCLE, "[[...]]"),
+        ({(1, 2): "x"}, "{(1, 2): 'x'}"),
+        (
+            {
+                1,
+            },
+            "{1}",
+        ),
+    ],
+)
+def test_value_of_any_class_can_be_said(value: Any, shown: Any) -> None:
+    """What an endpoint hands to a log call never fails the request."""
+    assert {"event": "x", "value": shown} == json.loads(
+        to_bounded_line({"event": "x", "value": value})
+    )
+
+
 def test_short_record_is_left_alone() -> None:
     """Only what is too long is cut."""
     event = {"event": "x", "message": "m" * 3000}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import endpoints
 from basic_inference_server.core.settings import GatewaySettings, validate
 from tests.support.bundled import SERVING, SUPPORT, bundled_configuration
 
@@ -37,3 +38,10 @@ def test_every_bundled_server_says_what_it_does(settings: GatewaySettings) -> No
     descriptions = [section.DESCRIPTION for section in settings.CONFIG_ENDPOINTS.values()]
     assert len(descriptions) == len(set(descriptions))
     assert all(0 < len(text) < 100 and "\n" not in text for text in descriptions)
+
+
+def test_files_of_the_folder_are_attributes_of_the_package() -> None:
+    """Without an import of their own; what is not there is an ordinary AttributeError."""
+    assert "endpoints.dummy_model_demo1" == endpoints.dummy_model_demo1.__name__
+    assert not hasattr(endpoints, "nobody")
+    assert not hasattr(endpoints, "__wrapped__")

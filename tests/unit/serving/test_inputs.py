@@ -26,9 +26,10 @@ def frame_of(content_type: str, body: bytes = b"", fields: bytes = b"") -> Reque
     return decode_request(bytearray(head + body))
 
 
-def test_json_is_the_inputs() -> None:
-    """As it came; there is no signature where the request names none."""
-    assert {"A": 1} == read_inputs(frame_of("application/json", b'{"A":1}'), "demo")
+@pytest.mark.parametrize("body", [b'{"A":1}', b'{"A":1,"SIGNATURE":"other"}'])
+def test_json_is_the_inputs_and_the_signature(body: bytes) -> None:
+    """The endpoint's own, whether its name was in the path or the request says another."""
+    assert {"A": 1, "SIGNATURE": "demo"} == read_inputs(frame_of("application/json", body), "demo")
     with pytest.raises(BadJson):
         read_inputs(frame_of("application/json", b"{"), "demo")
 
@@ -40,6 +41,15 @@ def test_raw_body_is_a_binary_beside_the_fields_of_the_query() -> None:
     assert {"SIGNATURE": "demo", "TOP": "3"} == inputs
     assert (b"\0\xff", "image/png", None) == (bytes(body), body.content_type, body.file_name)
     assert isinstance(body.content, memoryview)
+
+
+def test_no_field_or_part_passes_for_the_signature() -> None:
+    """Neither of the query nor of a form."""
+    fields = b'{"SIGNATURE":"query"}'
+    assert "demo" == read_inputs(frame_of("image/png", b"x", fields), "demo")["SIGNATURE"]
+    part = b'--b\r\nContent-Disposition: form-data; name="SIGNATURE"\r\n\r\nx\r\n--b--\r\n'
+    form = frame_of("multipart/form-data; boundary=b", part, fields)
+    assert {"SIGNATURE": "demo"} == read_inputs(form, "demo")
 
 
 def test_raw_body_wins_over_a_field_of_that_name() -> None:
@@ -74,7 +84,7 @@ def journey(inputs: dict[str, Any]) -> dict[str, Any]:
 def test_inputs_of_a_call_arrive_as_they_were() -> None:
     """As JSON where there is no raw body; a `Binary` elsewhere is base64 then."""
     assert {"SIGNATURE": "demo", "A": [1, None]} == journey({"A": [1, None]})
-    assert {"SIGNATURE": "x"} == journey({"SIGNATURE": "x"})
+    assert {"SIGNATURE": "demo"} == journey({"SIGNATURE": "x"})
     assert {"SIGNATURE": "demo", "F": "AP8="} == journey({"F": Binary(b"\0\xff")})
     assert {"SIGNATURE": "demo", "BODY": "text"} == journey({"BODY": "text"})
 

@@ -1,10 +1,12 @@
-"""Unit tests of the hint what to install."""
+"""Unit tests of the hint what to write or to install for a missing module."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from basic_inference_server.worker.load_error import install_hint
+from basic_inference_server.worker.load_error import import_hint
 
 
 @pytest.mark.parametrize(
@@ -20,12 +22,26 @@ from basic_inference_server.worker.load_error import install_hint
                      "; there is no _x.py beside it", id="own file"),
         pytest.param(ModuleNotFoundError("No module named 'endpoints'", name="endpoints"),
                      "; pip install endpoints", id="the folder itself"),
+        pytest.param(ModuleNotFoundError("No module named 'helper'", name="helper"),
+                     "; helper is beside it: write from endpoints import helper", id="beside it"),
+        pytest.param(ModuleNotFoundError("No module named 'kit.x'", name="kit.x"),
+                     "; kit is beside it: write from endpoints import kit", id="folder beside it"),
+        pytest.param(
+            AttributeError("module 'endpoints' has no attribute 'helper'"),
+            "; write from endpoints import helper", id="not imported"),
+        pytest.param(AttributeError("module 'endpoints' has no attribute 'no'"),
+                     "", id="no such file"),
+        pytest.param(AttributeError("module 'numpy' has no attribute 'helper'"),
+                     "", id="of another module"),
         pytest.param(ModuleNotFoundError("it needs: pip install a", name="a"), "", id="said"),
         pytest.param(ModuleNotFoundError("gone"), "", id="no name"),
         pytest.param(ImportError("cannot import name 'x' from 'y'", name="y"), "", id="no such"),
         pytest.param(ValueError("no"), "", id="another error"),
     ],
 )  # fmt: skip
-def test_hint_names_what_is_missing(error: BaseException, hint: str) -> None:
-    """Only for a module that is not there, and only when nobody has said it."""
-    assert hint == install_hint(error, "endpoints")
+def test_hint_names_what_is_missing(tmp_path: Path, error: BaseException, hint: str) -> None:
+    """A file of the endpoints folder is never taken for a package, which would be a stranger's."""
+    folder = tmp_path / "endpoints"
+    (folder / "kit").mkdir(parents=True)
+    (folder / "helper.py").touch()
+    assert hint == import_hint(error, folder)
