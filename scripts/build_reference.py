@@ -60,6 +60,9 @@ GATEWAY_MEANINGS = {
     "once a second. Otherwise `/reload`, SIGHUP or `/restart_server` does it.",
     "MAX_CONNECTIONS": "Connections that one gateway process keeps open; one more is answered "
     "with 503 `overloaded` and closed.",
+    "MAX_BUFFERED_MB": "Memory that one gateway process gives to answers which their clients have "
+    "not read yet. Above it the connection with the least progress is cut; see "
+    "[slow readers](behaviour.md#slow-readers).",
 }
 ENDPOINT_MEANINGS = {
     "SERVER_CLASS": "File in the endpoints folder; the signature when not set. "

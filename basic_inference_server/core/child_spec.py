@@ -64,6 +64,7 @@ class GatewaySpec:
     status_open: bool
     admin_token_path: str
     max_connections: int = 8192
+    max_buffered_bytes: int = 512 * 1024 * 1024
     direct_fds: dict[str, int] = field(default_factory=dict)
 
 

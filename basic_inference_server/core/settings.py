@@ -113,6 +113,7 @@ class GatewaySettings(BaseModel):
     STATUS_OPEN: bool = Field(True, description="true or false")
     RELOAD_ON_CHANGE: bool = Field(False, description="true or false")
     MAX_CONNECTIONS: int = Field(8192, ge=16, le=65536, description="an integer from 16 to 65536")
+    MAX_BUFFERED_MB: int = Field(512, ge=1, le=2**20, description="an integer from 1 to 1048576")
     LOG_FORMAT: Literal["auto", "console", "json"] = Field(
         "auto", description='"auto", "console" or "json"'
     )

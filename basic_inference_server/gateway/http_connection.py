@@ -25,6 +25,7 @@ from basic_inference_server.gateway.http_limits import (
 )
 from basic_inference_server.gateway.request_reader import RequestReader
 from basic_inference_server.gateway.response_stream import ResponseStream
+from basic_inference_server.gateway.unsent_answers import untaken_bytes
 
 SMALL_BODY_BYTES = 65536
 
@@ -85,7 +86,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything; a request nobody waits for is not executed if it can be helped."""
         del exc
-        self._limits.connections.discard(self)
+        self._limits.forget(self)
         self._waiting.clear()
         exchange, self._exchange = self._exchange, None
         if exchange is not None and exchange.stream is not None:
@@ -138,6 +139,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_write_paused = True
         if self._exchange is not None and self._exchange.stream is not None:
             self._room_until_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
+            self._unwritten = untaken_bytes(self.transport)
             self._exchange.stream.on_full()
 
     def resume_writing(self) -> None:
@@ -185,6 +187,8 @@ class HttpConnection(asyncio.Protocol):
         else:
             self.transport.write(head)
             self.transport.write(body)
+            if self._is_write_paused:
+                self._limits.unsent.add(self, len(body))
         self._conclude(exchange, keep_alive=keep_alive)
 
     def _keeps_alive(self, exchange: Exchange) -> bool:
@@ -256,8 +260,7 @@ class HttpConnection(asyncio.Protocol):
     def enforce_deadline(self, now_s: float) -> None:
         """End a connection that is too slow; called for each one about once a second."""
         if self._room_until_s is not None and now_s >= self._room_until_s:
-            self._room_until_s = None
-            self.transport.abort()  # the client has stopped reading, and holds a worker
+            self._require_progress(now_s)
             return
         if self.deadline_s is None or now_s < self.deadline_s:
             return
@@ -265,6 +268,8 @@ class HttpConnection(asyncio.Protocol):
             self.deadline_s = now_s + http_limits.HEAD_TIMEOUT_S  # its turn comes after the answer
             return
         unwritten = self.transport.get_write_buffer_size()
+        if unwritten:
+            unwritten = untaken_bytes(self.transport)
         if self._unwritten and not unwritten:
             self._unwritten = 0
             self.deadline_s = (
@@ -281,6 +286,16 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(RequestTimeout("The request was not complete in time."))
         else:
             self.transport.abort()
+
+    def _require_progress(self, now_s: float) -> None:
+        """Cut a client that has read nothing of a stream: it holds a worker."""
+        untaken = untaken_bytes(self.transport)
+        if untaken >= self._unwritten:
+            self._room_until_s = None
+            self.transport.abort()
+            return
+        self._unwritten = untaken
+        self._room_until_s = now_s + http_limits.WRITE_TIMEOUT_S
 
     def drain(self, now_s: float) -> None:
         """Close an idle connection soon; one with a request on it closes after the answer.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from basic_inference_server.gateway.exchange import Exchange
     from basic_inference_server.gateway.http_connection import HttpConnection
+    from basic_inference_server.gateway.unsent_answers import UnsentAnswers
 
 MAX_REFUSED_AT_ONCE = 256
 MAX_HEAD_BYTES = 65536
@@ -26,16 +27,18 @@ DRAIN_IDLE_S = 0.5
 
 
 class HttpLimits:
-    """The handler of requests, the limits, and the open connections."""
+    """The handler of requests, the limits, the open connections, and what they have not sent."""
 
     def __init__(
         self,
         handle: Callable[[Exchange, str | None], None],
         max_body_bytes: int,
         version: str,
+        unsent: UnsentAnswers,
         max_connections: int = 8192,
     ) -> None:
         self.handle = handle
+        self.unsent = unsent
         self.max_body_bytes = max_body_bytes
         self.max_connections = max_connections
         self.version = version
@@ -49,6 +52,17 @@ class HttpLimits:
         """
         self.connections.add(connection)
         return len(self.connections) - self.max_connections
+
+    def forget(self, connection: HttpConnection) -> None:
+        """Count a connection no more: it has ended."""
+        self.connections.discard(connection)
+        self.unsent.forget(connection)
+
+    def enforce(self, now_s: float) -> None:
+        """End the connections that are too slow; called about once a second."""
+        for connection in list(self.connections):
+            connection.enforce_deadline(now_s)
+        self.unsent.check(self.connections, now_s)
 
 
 def too_many_connections() -> Overloaded:

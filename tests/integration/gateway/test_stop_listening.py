@@ -9,9 +9,11 @@ import socket
 import pytest
 import uvloop
 
+from basic_inference_server.core.logs import EventLog
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.http_worker import stop_listening
+from basic_inference_server.gateway.unsent_answers import UnsentAnswers
 
 BACKLOG = 100
 
@@ -21,7 +23,8 @@ def test_whoever_has_connected_before_the_port_closes_is_served(count: int) -> N
     """The kernel has taken their connections; the loop had no turn to see them."""
 
     async def scenario() -> int:
-        limits = HttpLimits(lambda _exchange, _bound: None, 1000, "2.3.2")
+        unsent = UnsentAnswers(EventLog(lambda _event: None))
+        limits = HttpLimits(lambda _exchange, _bound: None, 1000, "2.3.2", unsent)
         # As the supervisor does: the port outlives the process that closes its copy.
         with contextlib.ExitStack() as stack:
             port = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=BACKLOG))
