@@ -1,6 +1,7 @@
-"""Runs the Flask control plane beside the data plane: in a few threads, off the event loop.
+"""Runs the Flask control plane beside the data plane: in threads, off the event loop.
 
-The body has been read strictly by then, so Flask sees exactly what was sent.
+The body has been read strictly by then, so Flask sees exactly what was sent. Calls that wait for a
+server have threads of their own, so that however many of them wait, the others are answered.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 THREADS = 8
 MAX_WAITING = 64
+STARTING_PATHS = ("/start_server", "/restart_server", "/update_workers", "/reload")
+STOPPING_PATHS = ("/kill_server",)
 _HOP_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "x-request-id"})
 
 
@@ -35,6 +38,14 @@ class WsgiResponse:
     body: bytes = b""
 
 
+class Lane:
+    """Threads for calls of one kind, and how many of these calls there are."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"control-plane-{name}")
+        self.waiting = 0
+
+
 class WsgiBridge:
     """Hands exchanges to a WSGI application that is made on first use."""
 
@@ -43,14 +54,19 @@ class WsgiBridge:
     ) -> None:
         self._make_application = make_application
         self._application: WSGIApplication | None = None
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="control-plane")
-        self._waiting = 0
+        self._prompt = Lane("prompt", THREADS)
+        # As many threads as calls: those that wait for minutes hold up not even one another.
+        starting, stopping = Lane("starting", MAX_WAITING), Lane("stopping", MAX_WAITING)
+        self._lanes = {
+            **dict.fromkeys(STARTING_PATHS, starting),
+            **dict.fromkeys(STOPPING_PATHS, stopping),
+        }
         self._log = log
         self._version = version
 
     def warm_up(self) -> None:
         """Import Flask and build the application in a thread, before anybody asks for it."""
-        self._threads.submit(self._get_application)
+        self._prompt.threads.submit(self._get_application)
 
     def _get_application(self) -> WSGIApplication:
         if self._application is None:
@@ -63,21 +79,22 @@ class WsgiBridge:
         Raises:
             Overloaded: more calls wait than the threads can serve soon.
         """
-        if self._waiting >= MAX_WAITING:
-            raise Overloaded("Too many administration calls are waiting.", retry_after_s=1)
-        self._waiting += 1
-        loop = asyncio.get_running_loop()
         environ = build_environ(exchange, bound_signature)
-        future = self._threads.submit(self._call, environ)
+        lane = self._lanes.get(environ["PATH_INFO"], self._prompt)
+        if lane.waiting >= MAX_WAITING:
+            raise Overloaded("Too many administration calls are waiting.", retry_after_s=1)
+        lane.waiting += 1
+        loop = asyncio.get_running_loop()
+        future = lane.threads.submit(self._call, environ)
         future.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(self._answer, exchange, done)
+            lambda done: loop.call_soon_threadsafe(self._answer, exchange, lane, done)
         )
 
     def _call(self, environ: dict[str, Any]) -> WsgiResponse:
         return call_wsgi(self._get_application(), environ)
 
-    def _answer(self, exchange: Exchange, done: Future[WsgiResponse]) -> None:
-        self._waiting -= 1
+    def _answer(self, exchange: Exchange, lane: Lane, done: Future[WsgiResponse]) -> None:
+        lane.waiting -= 1
         error = done.exception()
         if error is not None:
             self._log.error("control_plane_fault", error=repr(error))
@@ -96,7 +113,8 @@ class WsgiBridge:
 
     def close(self) -> None:
         """Let running calls end; take no new ones."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for lane in {self._prompt, *self._lanes.values()}:
+            lane.threads.shutdown(wait=False, cancel_futures=True)
 
 
 def build_environ(exchange: Exchange, bound_signature: str | None) -> dict[str, Any]:
