@@ -18,16 +18,19 @@ MAX_HEAD_BYTES = 65536
 MAX_TARGET_BYTES = 8190
 MAX_CHUNK_OVERHEAD = 16
 MIN_BODY_BYTES_PER_S = 64 * 1024
-HEAD_TIMEOUT_S = 10.0
-BODY_TIMEOUT_S = 30.0
-IDLE_TIMEOUT_S = 75.0
 WRITE_TIMEOUT_S = 30.0
 LINGER_S = 2.0
 DRAIN_IDLE_S = 0.5
 
 
 class HttpLimits:
-    """The handler of requests, the limits, the open connections, and what they have not sent."""
+    """The handler of requests, the limits, the open connections, and what they have not sent.
+
+    Attributes:
+        head_timeout_s: how long a request's head may take, and a connection's first byte.
+        body_timeout_s: how long a body may take beside the time that its length gives it.
+        idle_timeout_s: how long a connection is kept for its next request.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,9 @@ class HttpLimits:
         self.max_body_bytes = max_body_bytes
         self.max_connections = max_connections
         self.version = version
+        self.head_timeout_s = 10.0
+        self.body_timeout_s = 30.0
+        self.idle_timeout_s = 75.0
         self.connections: set[HttpConnection] = set()
         self.is_draining = False
 

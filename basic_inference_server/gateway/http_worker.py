@@ -87,6 +87,9 @@ class HttpWorker(Worker):
             UnsentAnswers(self.events, spec.max_buffered_bytes),
             most_connections(spec.max_connections),
         )  # fmt: skip
+        limits.head_timeout_s = spec.head_timeout_s
+        limits.body_timeout_s = spec.body_timeout_s
+        limits.idle_timeout_s = spec.idle_timeout_s
         opened = asyncio.Event()
 
         def on_table(table: RoutingTable) -> None:

@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import PurePath
@@ -23,6 +24,8 @@ _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 MAX_DEPTH: Final = 200
 ORJSON_WRITES: Final = 254  # levels; it reads 1,024
+REPLACEMENT: Final = "\ufffd"  # what Unicode has for what is no character
+_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 
 def _default(value: Any) -> Any:
@@ -76,7 +79,7 @@ def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return _HALF_CHARACTERS.sub(REPLACEMENT, value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -98,7 +101,7 @@ def _key_text(key: Any) -> str:
     if hasattr(key, "item") and hasattr(key, "dtype"):  # a numpy scalar
         key = key.item()
     if isinstance(key, str):
-        return key.encode("utf-8", "replace").decode("utf-8")
+        return _HALF_CHARACTERS.sub(REPLACEMENT, key)
     if isinstance(key, (tuple, list, set, frozenset, bytes)):
         raise TypeError(f"a key of type {type(key).__name__} cannot be written as JSON")
     text: str = orjson.dumps({key: None}, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -23,6 +23,7 @@ from basic_inference_server.core.tokens_file import TokensFileError
 from basic_inference_server.gateway.control_plane.fields import request_fields
 from basic_inference_server.gateway.control_plane.plumbing import (
     administrator_only,
+    administrator_reader,
     control_plane,
     respond,
     supervisor,
@@ -56,7 +57,7 @@ def create_token() -> Response:
 
 
 @token_administration.route("/list_tokens", methods=["GET", "POST"])
-@administrator_only
+@administrator_reader
 def list_tokens() -> Response:
     """Show what tokens there are; neither they nor their digests."""
     now_s = wall_s()
