@@ -62,6 +62,14 @@ GATEWAY_MEANINGS = {
     "Otherwise `/reload`, SIGHUP or `/restart_server` does it.",
     "MAX_CONNECTIONS": "Connections that one gateway process keeps open; one more is answered "
     "with 503 `overloaded` and closed.",
+    "HEAD_TIMEOUT": "Seconds for a request's head, and for the first byte of a connection.",
+    "BODY_TIMEOUT": "Seconds for a request's body, and 1 more for each 64 KiB of it.",
+    "IDLE_TIMEOUT": "Seconds that a connection is kept for its next request. Behind a proxy or a "
+    "load balancer it has to be longer than what that one keeps connections; see "
+    "[proxies](../howto/reverse_proxy.md#kept-connections).",
+    "MAX_BUFFERED_MB": "Memory that one gateway process gives to answers which their clients have "
+    "not read yet. Above it the connection with the least progress is cut; see "
+    "[slow readers](behaviour.md#slow-readers).",
 }
 ENDPOINT_MEANINGS = {
     "SERVER_CLASS": "File in the endpoints folder; the signature when not set. "

@@ -66,6 +66,10 @@ class GatewaySpec:
     status_open: bool
     admin_token_path: str
     max_connections: int = 8192
+    max_buffered_bytes: int = 512 * 1024 * 1024
+    head_timeout_s: float = 10
+    body_timeout_s: float = 30
+    idle_timeout_s: float = 75
     direct_fds: dict[str, int] = field(default_factory=dict)
 
 

@@ -157,6 +157,12 @@ class ShuttingDown(ServiceError):
     status, code, retryable = 503, "shutting_down", True
 
 
+class StorageUnavailable(ServiceError):
+    """A file of the gateway cannot be read or written: a full disk, or who may use it."""
+
+    status, code, retryable = 503, "storage_unavailable", True
+
+
 class CallCircle(ServiceError):
     """An endpoint wants to call one that waits for it (508, RFC 5842, section 7.2)."""
 

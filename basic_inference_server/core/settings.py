@@ -120,6 +120,16 @@ class GatewaySettings(BaseModel):
     STATUS_OPEN: bool = Field(True, description="true or false")
     RELOAD_ON_CHANGE: bool = Field(False, description="true or false")
     MAX_CONNECTIONS: int = Field(8192, ge=16, le=65536, description="an integer from 16 to 65536")
+    HEAD_TIMEOUT: float = Field(
+        10, gt=0, le=3600, description="a number of seconds above 0, up to 3600"
+    )
+    BODY_TIMEOUT: float = Field(
+        30, gt=0, le=3600, description="a number of seconds above 0, up to 3600"
+    )
+    IDLE_TIMEOUT: float = Field(
+        75, gt=0, le=86400, description="a number of seconds above 0, up to 86400"
+    )
+    MAX_BUFFERED_MB: int = Field(512, ge=1, le=2**20, description="an integer from 1 to 1048576")
     LOG_FORMAT: Literal["auto", "console", "json"] = Field(
         "auto", description='"auto", "console" or "json"'
     )

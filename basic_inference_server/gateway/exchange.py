@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 JSON = b"application/json"
 # A token that was put there by mistake would end in the log.
 _SANE_ID = re.compile(rb"(?!bis_)[A-Za-z0-9._:/+=-]{1,128}")
+_ESCAPED_SLASH = re.compile(rb"%2[fF]")
 _REASONS = {
     200: b"OK", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized",
     403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
@@ -50,7 +51,7 @@ class Exchange:
     """A complete request; answered exactly once.
 
     Attributes:
-        path: the decoded path, without the query.
+        path: the decoded path, without the query and without a slash at its end.
         query: the raw query string.
         headers: names in lower case; of a repeated one the last value.
         takes_chunks: whether the answer may be chunked; not so in HTTP/1.0.
@@ -78,7 +79,9 @@ class Exchange:
         if target[:1] not in {b"/", b"*"}:
             target = _origin_form(target)
         path, _, self.query = target.partition(b"?")
-        self.path = path if b"%" not in path else unquote(path.decode("ascii")).encode()
+        if b"%" in path:
+            path = _decoded(path)
+        self.path = path[:-1] if path[-1:] == b"/" and path != b"/" else path
         self.headers = headers
         self.body = body
         self.keep_alive = keep_alive
@@ -119,6 +122,13 @@ class Exchange:
         """Send the error as JSON, with the headers that its kind asks for."""
         body = render_error(error, self.request_id.decode("ascii"), version)
         self.answer(error.status, body, JSON, extra_headers + _headers_of(error))
+
+
+def _decoded(path: bytes) -> bytes:
+    """Return a path without its escapes, but for slashes: an escaped one separates nothing."""
+    return b"%2F".join(
+        unquote(part.decode("ascii")).encode() for part in _ESCAPED_SLASH.split(path)
+    )
 
 
 def _origin_form(target: bytes) -> bytes:

@@ -25,6 +25,7 @@ from basic_inference_server.gateway.http_limits import (
 )
 from basic_inference_server.gateway.request_reader import RequestReader
 from basic_inference_server.gateway.response_stream import ResponseStream
+from basic_inference_server.gateway.unsent_answers import untaken_bytes
 
 SMALL_BODY_BYTES = 65536
 
@@ -42,6 +43,7 @@ class HttpConnection(asyncio.Protocol):
         "_is_write_paused",
         "_limits",
         "_reader",
+        "_refusal",
         "_refused",
         "_room_until_s",
         "_unwritten",
@@ -55,10 +57,11 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, limits: HttpLimits, bound_signature: str | None = None) -> None:
         self._limits = limits
         self.bound_signature = bound_signature
-        self._reader = RequestReader(self, limits.max_body_bytes)
+        self._reader = RequestReader(self, limits)
         self._exchange: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._refused = False
+        self._refusal: tuple[Exchange, ServiceError] | None = None
         self._has_ended = False
         self._is_write_paused = False
         self._unwritten = 0
@@ -75,7 +78,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
-        self.deadline_s = monotonic_s() + http_limits.HEAD_TIMEOUT_S
+        self.deadline_s = monotonic_s() + self._limits.head_timeout_s
         excess = self._limits.admit(self)
         if excess > MAX_REFUSED_AT_ONCE:
             self.transport.abort()
@@ -85,8 +88,9 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything; a request nobody waits for is not executed if it can be helped."""
         del exc
-        self._limits.connections.discard(self)
+        self._limits.forget(self)
         self._waiting.clear()
+        self._refusal = None
         exchange, self._exchange = self._exchange, None
         if exchange is not None and exchange.stream is not None:
             exchange.stream.forget()
@@ -138,6 +142,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_write_paused = True
         if self._exchange is not None and self._exchange.stream is not None:
             self._room_until_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
+            self._unwritten = untaken_bytes(self.transport)
             self._exchange.stream.on_full()
 
     def resume_writing(self) -> None:
@@ -154,7 +159,7 @@ class HttpConnection(asyncio.Protocol):
             return
         # Not from here: a thousand pipelined requests would be a thousand calls deep.
         self._exchange = self._waiting.popleft()
-        if not self._waiting:
+        if not self._waiting and not self._limits.is_draining:
             self.transport.resume_reading()
         asyncio.get_running_loop().call_soon(self._start_if_current, self._exchange)
 
@@ -177,7 +182,12 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is not exchange:
             return  # the client has left, or this was answered before
         keep_alive = self._keeps_alive(exchange)
-        head += b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        if not keep_alive:
+            head += b"connection: close\r\n\r\n"
+        elif exchange.takes_chunks:
+            head += b"\r\n"
+        else:
+            head += b"connection: keep-alive\r\n\r\n"  # HTTP/1.0 expects the opposite
         if exchange.method == b"HEAD":
             self.transport.write(head)
         elif len(body) < SMALL_BODY_BYTES:
@@ -185,10 +195,18 @@ class HttpConnection(asyncio.Protocol):
         else:
             self.transport.write(head)
             self.transport.write(body)
+            if self._is_write_paused:
+                self._limits.unsent.add(self, len(body))
         self._conclude(exchange, keep_alive=keep_alive)
 
     def _keeps_alive(self, exchange: Exchange) -> bool:
-        return exchange.keep_alive and not self._limits.is_draining and not self._refused
+        return exchange.keep_alive and (
+            not (self._limits.is_draining or self._refused) or self._has_more_to_answer()
+        )
+
+    def _has_more_to_answer(self) -> bool:
+        """Whether requests, or one that cannot be read, wait behind the current one."""
+        return bool(self._waiting) or self._refusal is not None
 
     def begin_stream(self, exchange: Exchange, head: bytes, stream: ResponseStream) -> None:
         """Write the head of an answer whose body comes part by part."""
@@ -208,7 +226,8 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is exchange:
             exchange.stream = None  # it refers back to the exchange
             self.transport.write(data)
-            self._conclude(exchange, keep_alive=exchange.keep_alive and not self._refused)
+            is_last = self._refused and not self._has_more_to_answer()
+            self._conclude(exchange, keep_alive=exchange.keep_alive and not is_last)
 
     def _conclude(self, exchange: Exchange, *, keep_alive: bool) -> None:
         exchange.on_abandoned = None  # it refers back to the exchange: no cycle, no garbage
@@ -217,37 +236,49 @@ class HttpConnection(asyncio.Protocol):
         self._room_until_s = None
         if not keep_alive:
             self._waiting.clear()
+            self._refusal = None
             self._finish_writing()
         elif self._waiting:
             self.deadline_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
             self._start_next()
+        elif self._refusal is not None:
+            self._answer_refusal(*self._refusal)
         elif self._reader.is_in_head:
             is_idle = not self._reader.target
             self.deadline_s = monotonic_s() + (
-                http_limits.IDLE_TIMEOUT_S if is_idle else http_limits.HEAD_TIMEOUT_S
+                self._limits.idle_timeout_s if is_idle else self._limits.head_timeout_s
             )
 
     def _finish_writing(self) -> None:
-        was_refused = self._refused
+        may_be_sending = self._refused or not self.transport.is_reading()
         self._refused = True
-        if not was_refused or self._has_ended:
+        if not may_be_sending or self._has_ended:
             self.deadline_s = monotonic_s() + http_limits.WRITE_TIMEOUT_S
             self.transport.close()
             return
         # The client may still be sending. Closing now would reset the connection and could take
         # the answer with it, so the rest is read and thrown away for a moment.
+        self.transport.resume_reading()
         self.deadline_s = monotonic_s() + http_limits.LINGER_S
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answer a request that cannot be read, and close: what follows cannot be trusted."""
+        """Answer a request that cannot be read, and close: what follows cannot be trusted.
+
+        Those before it are answered first.
+        """
         self._refused = True
-        if self._exchange is not None:
-            return  # the answer that is due says `connection: close`
         exchange = Exchange(
             self, b"", self._reader.target or b"/", self._reader.headers, b"", keep_alive=False
         )
+        if self._exchange is None and not self._waiting:
+            self._answer_refusal(exchange, error)
+        else:
+            self._refusal = exchange, error
+
+    def _answer_refusal(self, exchange: Exchange, error: ServiceError) -> None:
+        self._refusal = None
         self._exchange = exchange
         exchange.fail(error, self._limits.version)
 
@@ -256,31 +287,40 @@ class HttpConnection(asyncio.Protocol):
     def enforce_deadline(self, now_s: float) -> None:
         """End a connection that is too slow; called for each one about once a second."""
         if self._room_until_s is not None and now_s >= self._room_until_s:
-            self._room_until_s = None
-            self.transport.abort()  # the client has stopped reading, and holds a worker
+            self._require_progress(now_s)
             return
         if self.deadline_s is None or now_s < self.deadline_s:
             return
         if self._exchange is not None:
-            self.deadline_s = now_s + http_limits.HEAD_TIMEOUT_S  # its turn comes after the answer
+            self.deadline_s = now_s + self._limits.head_timeout_s  # its turn comes after the answer
             return
         unwritten = self.transport.get_write_buffer_size()
+        if unwritten:
+            unwritten = untaken_bytes(self.transport)
         if self._unwritten and not unwritten:
             self._unwritten = 0
-            self.deadline_s = (
-                now_s + http_limits.IDLE_TIMEOUT_S
-            )  # all has gone, and only now it is idle
+            # All has gone, and only now it is idle.
+            self.deadline_s = now_s + self._limits.idle_timeout_s
             return
         if 0 < unwritten < self._unwritten or (unwritten and not self._unwritten):
             self._unwritten = unwritten
-            self.deadline_s = (
-                now_s + http_limits.WRITE_TIMEOUT_S
-            )  # a slow reader, but one that reads
+            # A slow reader, but one that reads.
+            self.deadline_s = now_s + http_limits.WRITE_TIMEOUT_S
             return
-        if self._reader.is_inside and not self._refused:
+        if self._reader.is_inside and not self._refused and not self._waiting:
             self._refuse(RequestTimeout("The request was not complete in time."))
         else:
             self.transport.abort()
+
+    def _require_progress(self, now_s: float) -> None:
+        """Cut a client that has read nothing of a stream: it holds a worker."""
+        untaken = untaken_bytes(self.transport)
+        if untaken >= self._unwritten:
+            self._room_until_s = None
+            self.transport.abort()
+            return
+        self._unwritten = untaken
+        self._room_until_s = now_s + http_limits.WRITE_TIMEOUT_S
 
     def drain(self, now_s: float) -> None:
         """Close an idle connection soon; one with a request on it closes after the answer.

@@ -33,6 +33,7 @@ from basic_inference_server.gateway.ports import OpenPort, listen, serve_port
 from basic_inference_server.gateway.supervisor_link import SupervisorLink
 from basic_inference_server.gateway.token_gate import TokenGate
 from basic_inference_server.gateway.turnstile import Turnstile
+from basic_inference_server.gateway.unsent_answers import UnsentAnswers
 from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 
@@ -84,8 +85,12 @@ class HttpWorker(Worker):
         plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events, gate)
         limits = HttpLimits(
             Turnstile(loop, plane.handle).enter, spec.max_body_bytes, spec.app_version,
+            UnsentAnswers(self.events, spec.max_buffered_bytes),
             most_connections(spec.max_connections, len(spec.direct_fds)),
         )  # fmt: skip
+        limits.head_timeout_s = spec.head_timeout_s
+        limits.body_timeout_s = spec.body_timeout_s
+        limits.idle_timeout_s = spec.idle_timeout_s
         opened = asyncio.Event()
 
         def on_table(table: RoutingTable) -> None:
@@ -158,9 +163,7 @@ class HttpWorker(Worker):
         """Every second: tell gunicorn that the loop turns, enforce deadlines, miss the master."""
         while True:
             self.notify()
-            now_s = monotonic_s()
-            for connection in list(limits.connections):
-                connection.enforce_deadline(now_s)
+            limits.enforce(monotonic_s())
             if os.getppid() != self.ppid:
                 stopping.set()
             if not stopping.is_set() and not all(port.is_open for port in self._ports):

@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import socket
 from typing import Any
-from urllib.parse import parse_qs
 
 from basic_inference_server.core.clock import local_time_text
 from basic_inference_server.core.errors import UnknownSignature
 from basic_inference_server.core.topology import Route, RoutingTable
+from basic_inference_server.gateway.form_fields import read_fields
 from basic_inference_server.wire.json_codec import encode
 
 
@@ -26,17 +26,18 @@ def live_body(version: str) -> bytes:
 def ready_report(
     table: RoutingTable, query: bytes, bound_signature: str | None, version: str
 ) -> tuple[int, bytes]:
-    """Return status and body of the readiness probe, for one endpoint or for all enabled ones.
+    """Return status and body of the readiness probe, for those named or for all enabled endpoints.
 
     Raises:
         UnknownSignature: the query names an endpoint that does not exist.
+        BadRequest: the query cannot be decoded.
     """
-    wanted = parse_qs(query.decode("latin-1")).get("signature", [bound_signature])[-1]
-    if wanted is not None and wanted not in table.routes:
-        raise UnknownSignature(
-            f"There is no endpoint {wanted[:128]!r}.", available=table.available()
-        )
-    names = [wanted] if wanted is not None else table.available()
+    names = _named(query) or ([bound_signature] if bound_signature else table.available())
+    for name in names:
+        if name not in table.routes:
+            raise UnknownSignature(
+                f"There is no endpoint {name[:128]!r}.", available=table.available()
+            )
     found = {name: _obstacle(table.routes[name]) for name in names}
     waiting = {name: obstacle for name, obstacle in found.items() if obstacle is not None}
     is_ready = not waiting and not table.is_shutting_down and table.is_open
@@ -49,6 +50,15 @@ def ready_report(
     if table.is_shutting_down:
         body["shutting_down"] = True
     return (200 if is_ready else 503), encode(body)
+
+
+def _named(query: bytes) -> list[str]:
+    """Return the value of each `signature` in a query, an empty one too."""
+    names: list[str] = []
+    for name, value in read_fields(query).items():
+        if name.lower() == "signature":
+            names += value if isinstance(value, list) else [value]
+    return names
 
 
 def _obstacle(route: Route) -> str | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl
 
 from basic_inference_server.core.errors import (
-    BadRequest,
     MissingSignature,
     UnsupportedMediaType,
     UriTooLong,
 )
+from basic_inference_server.gateway.form_fields import read_fields
+from basic_inference_server.gateway.json_charset import require_utf8
 from basic_inference_server.gateway.signature_peek import signature_of
 from basic_inference_server.wire.frames import JSON_TYPE, MAX_FIELDS_BYTES
 from basic_inference_server.wire.json_codec import encode
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 JSON = JSON_TYPE.encode()
 FORM = b"application/x-www-form-urlencoded"
-MAX_FIELDS = 1000
 MAX_TYPE_BYTES = 1024
 _MEDIA_TYPE = re.compile(rb"[!-.0-~]+/[!-.0-~][ -~]*")
 
@@ -55,15 +54,13 @@ def read_body(exchange: Exchange) -> RequestBody:
     content_type = exchange.headers.get(b"content-type", b"")
     if content_type == JSON:
         return RequestBody(JSON, body)
-    media_type, _, parameters = content_type.partition(b";")
-    media_type = media_type.strip().lower()
+    media_type = content_type.partition(b";")[0].strip().lower()
     if media_type in {b"", FORM}:
         if body[:1] == b"{" or (body and not media_type):
             return RequestBody(JSON, body)
         return RequestBody(JSON, _fields(bytes(body) or exchange.query))
     if media_type.endswith((b"/json", b"+json")):
-        if b"charset" in parameters and b"utf-8" not in parameters.lower():
-            raise UnsupportedMediaType("JSON is read as UTF-8 only; send charset=utf-8.")
+        require_utf8(content_type)
         return RequestBody(JSON, body)
     if len(content_type) > MAX_TYPE_BYTES or not _MEDIA_TYPE.fullmatch(content_type):
         name = content_type[:128].decode("latin-1")
@@ -94,14 +91,4 @@ def addressee_of(body: RequestBody) -> str:
 
 
 def _fields(encoded: bytes) -> bytes:
-    try:
-        pairs = parse_qsl(
-            encoded.decode("ascii"), keep_blank_values=True, errors="strict",
-            max_num_fields=MAX_FIELDS,
-        )  # fmt: skip
-    except (UnicodeDecodeError, ValueError) as error:
-        raise BadRequest(
-            f"The fields cannot be decoded as UTF-8 form data: {error}. Raw bytes need a "
-            "Content-Type of their own, such as application/octet-stream."
-        ) from error
-    return encode(dict(pairs))
+    return encode(read_fields(encoded))

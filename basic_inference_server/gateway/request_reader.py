@@ -23,6 +23,7 @@ from basic_inference_server.gateway.request_head import ONLY_ONCE, body_too_larg
 
 if TYPE_CHECKING:
     from basic_inference_server.gateway.http_connection import HttpConnection
+    from basic_inference_server.gateway.http_limits import HttpLimits
 
 
 class RequestReader:
@@ -35,12 +36,13 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_bytes", "_connection", "_expected", "_head_bytes", "_in_head", "_is_old",
-        "_max_body_bytes", "_method", "_parser", "_trailer_bytes", "headers", "target",
+        "_limits", "_max_body_bytes", "_method", "_parser", "_trailer_bytes", "headers", "target",
     )  # fmt: skip
 
-    def __init__(self, connection: HttpConnection, max_body_bytes: int) -> None:
+    def __init__(self, connection: HttpConnection, limits: HttpLimits) -> None:
         self._connection = connection
-        self._max_body_bytes = max_body_bytes
+        self._limits = limits
+        self._max_body_bytes = limits.max_body_bytes
         self._parser = httptools.HttpRequestParser(self)
         self._method = b""
         self._reset()
@@ -78,7 +80,7 @@ class RequestReader:
         """
         if self._in_head:
             if not self._head_bytes:
-                self._connection.deadline_s = monotonic_s() + http_limits.HEAD_TIMEOUT_S
+                self._connection.deadline_s = monotonic_s() + self._limits.head_timeout_s
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -140,8 +142,8 @@ class RequestReader:
         self._is_old = version == "1.0"
         headers = self.headers
         self._expected = check_head(headers, version, self._max_body_bytes)
-        allowance_s = http_limits.BODY_TIMEOUT_S + self._expected / http_limits.MIN_BODY_BYTES_PER_S
-        self._connection.deadline_s = monotonic_s() + allowance_s
+        sending_s = self._expected / http_limits.MIN_BODY_BYTES_PER_S
+        self._connection.deadline_s = monotonic_s() + self._limits.body_timeout_s + sending_s
         if version == "1.1" and headers.get(b"expect", b"").lower() == b"100-continue":
             self._connection.invite_body()
 

@@ -1,6 +1,7 @@
-"""Runs the Flask control plane beside the data plane: in a few threads, off the event loop.
+"""Runs the Flask control plane beside the data plane: in threads, off the event loop.
 
-The body has been read strictly by then, so Flask sees exactly what was sent.
+The body has been read strictly by then, so Flask sees exactly what was sent. Calls that wait for a
+server have threads of their own, so that however many of them wait, the others are answered.
 """
 
 from __future__ import annotations
@@ -10,20 +11,19 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from basic_inference_server.core.errors import InternalError, Overloaded
 from basic_inference_server.core.logs import EventLog
+from basic_inference_server.gateway.administration_lanes import MAX_WAITING, Lane, Lanes
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
     from basic_inference_server.gateway.exchange import Exchange
 
-THREADS = 8
-MAX_WAITING = 64
 _HOP_HEADERS = frozenset({"connection", "content-length", "content-type", "date", "x-request-id"})
 
 
@@ -44,16 +44,15 @@ class WsgiBridge:
     ) -> None:
         self._make_application = make_application
         self._application: WSGIApplication | None = None
-        self._threads = _new_threads()
+        self._lanes = Lanes()
         self._lacks_threads = False
-        self._waiting = 0
         self._log = log
         self._version = version
 
     def warm_up(self) -> None:
         """Import Flask and build the application in a thread, before anybody asks for it."""
         with contextlib.suppress(RuntimeError):  # no thread can be started; the first call will
-            self._threads.submit(self._get_application)
+            self._lanes.prompt.submit(self._get_application)
 
     def _get_application(self) -> WSGIApplication:
         if self._application is None:
@@ -67,39 +66,27 @@ class WsgiBridge:
             Overloaded: more calls wait than the threads can serve soon, or no thread can be
                 started; the call will never be executed.
         """
-        if self._waiting >= MAX_WAITING:
+        environ = build_environ(exchange, bound_signature)
+        lane = self._lanes.of(environ["PATH_INFO"])
+        if lane.waiting >= MAX_WAITING:
             raise Overloaded("Too many administration calls are waiting.", retry_after_s=1)
         loop = asyncio.get_running_loop()
-        done = self._submit(build_environ(exchange, bound_signature))
-        self._waiting += 1
-        done.add_done_callback(lambda done: loop.call_soon_threadsafe(self._answer, exchange, done))
+        done = self._submit(lane, environ)
+        lane.waiting += 1
+        done.add_done_callback(
+            lambda done: loop.call_soon_threadsafe(self._answer, exchange, lane, done)
+        )
 
-    def _submit(self, environ: dict[str, Any]) -> Future[WsgiResponse]:
-        """Have a thread make the response.
-
-        An executor that cannot start a thread raises, and keeps the call for the next thread all
-        the same; so the call itself looks whether it was refused, by a future of its own.
-        """
-        done: Future[WsgiResponse] = Future()
+    def _submit(self, lane: Lane, environ: dict[str, Any]) -> Future[WsgiResponse]:
         try:
-            self._threads.submit(self._call, environ, done)
+            done = lane.submit(lambda: call_wsgi(self._get_application(), environ))
         except RuntimeError as error:
-            if done.cancel():
-                self._forget_refused(environ)
-                self._note_threads(str(error))
-                raise Overloaded(
-                    f"No thread can be started for an administration call: {error}.",
-                    retry_after_s=1,
-                ) from error
-        else:
-            self._note_threads(None)
+            self._note_threads(str(error))
+            raise Overloaded(
+                f"No thread can be started for an administration call: {error}.", retry_after_s=1
+            ) from error
+        self._note_threads(None)
         return done
-
-    def _forget_refused(self, environ: dict[str, Any]) -> None:
-        """Keep nothing of a refused call: its executor would, so it only ends what it has."""
-        environ.clear()
-        self._threads.shutdown(wait=False)
-        self._threads = _new_threads()
 
     def _note_threads(self, error: str | None) -> None:
         """Say once that threads cannot be started, and once that they can be again."""
@@ -109,16 +96,8 @@ class WsgiBridge:
             self._log.info("threads_again")
         self._lacks_threads = error is not None
 
-    def _call(self, environ: dict[str, Any], done: Future[WsgiResponse]) -> None:
-        if not done.set_running_or_notify_cancel():
-            return
-        try:
-            done.set_result(call_wsgi(self._get_application(), environ))
-        except BaseException as error:  # noqa: BLE001 - the caller is told, the thread goes on
-            done.set_exception(error)
-
-    def _answer(self, exchange: Exchange, done: Future[WsgiResponse]) -> None:
-        self._waiting -= 1
+    def _answer(self, exchange: Exchange, lane: Lane, done: Future[WsgiResponse]) -> None:
+        lane.waiting -= 1
         error = done.exception()
         if error is not None:
             self._log.error("control_plane_fault", error=repr(error))
@@ -137,11 +116,7 @@ class WsgiBridge:
 
     def close(self) -> None:
         """Let running calls end; take no new ones."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _new_threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="control-plane")
+        self._lanes.close()
 
 
 def build_environ(exchange: Exchange, bound_signature: str | None) -> dict[str, Any]:

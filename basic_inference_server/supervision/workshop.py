@@ -137,6 +137,10 @@ class Workshop:
             status_open=settings.STATUS_OPEN,
             admin_token_path=str(places.admin_token_path),
             max_connections=settings.MAX_CONNECTIONS,
+            head_timeout_s=settings.HEAD_TIMEOUT,
+            body_timeout_s=settings.BODY_TIMEOUT,
+            idle_timeout_s=settings.IDLE_TIMEOUT,
+            max_buffered_bytes=settings.MAX_BUFFERED_MB * 1024 * 1024,
             direct_fds=direct_fds,
         )
         fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from types import NoneType
@@ -29,6 +30,8 @@ _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 MAX_DEPTH: Final = 200
 ORJSON_WRITES: Final = 254  # levels; it reads 1,024
+REPLACEMENT: Final = "\ufffd"  # what Unicode has for what is no character
+_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -88,7 +91,7 @@ def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return _HALF_CHARACTERS.sub(REPLACEMENT, value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -113,7 +116,7 @@ def _key_text(key: Any, default: Callable[[Any], Any]) -> str:
     if hasattr(key, "item") and hasattr(key, "dtype") and key.dtype.kind in NUMBERS:
         key = key.item()
     if isinstance(key, str):
-        return key.encode("utf-8", "replace").decode("utf-8")
+        return _HALF_CHARACTERS.sub(REPLACEMENT, key)
     if isinstance(key, (tuple, list, set, frozenset, bytes)):
         raise _key_refusal(key)
     try:

@@ -12,7 +12,7 @@ import psutil
 import requests
 
 from basic_inference_server.core.logs import LOG_MARK_VARIABLE
-from basic_inference_server.gateway.wsgi_bridge import THREADS as CONTROL_THREADS
+from basic_inference_server.gateway.administration_lanes import PROMPT_THREADS
 from basic_inference_server.testing import RunningGateway
 from tests.support.eventually import eventually
 from tests.support.processes import role
@@ -45,7 +45,7 @@ class Reading:
     def with_control_planes(self, gateway_processes: int) -> Reading:
         """Add the threads that administration calls may start, and that stay."""
         return replace(
-            self, gateway_threads=self.gateway_threads + gateway_processes * (CONTROL_THREADS - 1)
+            self, gateway_threads=self.gateway_threads + gateway_processes * (PROMPT_THREADS + 1)
         )
 
 

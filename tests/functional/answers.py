@@ -29,6 +29,7 @@ ERROR_TABLE: Final[dict[str, tuple[int, bool, str]]] = {
     "not_ready": (503, True, "no"),
     "overloaded": (503, True, "no"),
     "shutting_down": (503, True, "no"),
+    "storage_unavailable": (503, True, "no"),
     "deadline_exceeded": (504, False, "unknown"),
 }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 
+from basic_inference_server.core.topology import SHUTDOWN_SIGNATURE
 from basic_inference_server.testing import RunningGateway
 from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import GATED, GATED_LOAD
@@ -58,6 +60,25 @@ def test_server_that_loads_is_stopped_at_once(launch: Launch, tmp_path: Path) ->
         eventually(lambda: state_of(gateway, "gated_load") == "LOADING")
         answer = gateway.post("/kill_server", {"SIGNATURE": "gated_load"}, timeout_s=SOON_S)
         assert {"gated_load": "STOPPED"} == answer.json()["STATES"]
+
+
+def test_calls_that_wait_for_a_server_hold_up_no_others(launch: Launch, tmp_path: Path) -> None:
+    """Twenty starts wait for a model; status, a stop and the end of the gateway do not."""
+    started = {"SIGNATURE": "gated_load"}
+    with ExitStack() as stack:
+        stack.enter_context(Gate(tmp_path).closed())
+        gateway = launch({"gated_load": {}}, LOADING, **SETTINGS)
+        waiting = [stack.enter_context(RawClient(gateway.port)) for _ in range(20)]
+        for client in waiting:
+            client.send_json("/start_server", started)
+        assert "LOADING" == state_of(gateway, "gated_load")
+        answer = gateway.post("/kill_server", started)
+        assert {"gated_load": "STOPPED"} == answer.json()["STATES"]
+        assert {503} == {client.read_answer().status_code for client in waiting}
+        for client in waiting:
+            client.send_json("/start_server", started)
+        assert 200 == gateway.post("/shutdown", {"SIGNATURE": SHUTDOWN_SIGNATURE}).status_code
+        assert 0 == gateway.process.wait(30)
 
 
 def test_gateway_that_loads_is_stopped_at_once(launch: Launch, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_path_of_no_endpoint_is_unknown_signature(gateway: RunningGateway) -> No
     """`/run/<signature>` knows the same names."""
     answer = check_error("unknown_signature", gateway.post("/run/nobody"))
     assert ["strict", "mirror"] == answer["available"]
-    check_error("unknown_signature", gateway.post("/run/"))
+    check_error("unknown_signature", gateway.post("/run//"))
     check_error("unknown_signature", gateway.post("/run/mirror/more"))
 
 

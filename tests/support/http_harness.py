@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 import uvloop
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.logs import Event, EventLog
 from basic_inference_server.gateway.exchange import Exchange
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
+from basic_inference_server.gateway.unsent_answers import UnsentAnswers
 
 T = TypeVar("T")
 PATIENCE_S = 10.0
@@ -35,7 +37,10 @@ class HttpHarness:
         self.seen: list[bytes] = []
         self.abandoned: list[bytes] = []
         self.faults: list[dict[str, Any]] = []
-        self.limits = HttpLimits(self._handle, max_body_bytes, "2.3.2")
+        self.said: list[Event] = []
+        self.limits = HttpLimits(
+            self._handle, max_body_bytes, "2.3.2", UnsentAnswers(EventLog(self.said.append))
+        )
         self._loop = uvloop.new_event_loop()
         self._loop.set_exception_handler(lambda _loop, context: self.faults.append(context))
         self._thread = threading.Thread(target=self._run, name="http-harness")
@@ -59,9 +64,9 @@ class HttpHarness:
 
     async def _tick(self) -> None:
         while True:
-            for connection in list(self.limits.connections):
-                connection.enforce_deadline(monotonic_s())
-                if self.limits.is_draining:
+            self.limits.enforce(monotonic_s())
+            if self.limits.is_draining:
+                for connection in list(self.limits.connections):
                     connection.drain(monotonic_s())
             await asyncio.sleep(TICK_S)
 

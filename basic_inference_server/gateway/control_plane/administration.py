@@ -11,6 +11,7 @@ from basic_inference_server.core.topology import SHUTDOWN_SIGNATURE
 from basic_inference_server.gateway.control_plane.fields import request_fields, signature_field
 from basic_inference_server.gateway.control_plane.plumbing import (
     administrator_only,
+    administrator_reader,
     respond,
     supervisor,
 )
@@ -103,7 +104,7 @@ def reload() -> Response:
 
 
 @administration.route("/quarantine", methods=METHODS)
-@administrator_only
+@administrator_reader
 def quarantine() -> Response:
     """List the requests that have killed their worker twice."""
     return respond(supervisor().ask("quarantine"))

@@ -8,6 +8,8 @@ from flask import request
 
 from basic_inference_server.core.errors import BadInput, UnsupportedMediaType
 from basic_inference_server.core.topology import is_signature
+from basic_inference_server.gateway.form_fields import read_fields
+from basic_inference_server.gateway.json_charset import require_utf8
 from basic_inference_server.wire.json_codec import decode_object
 
 
@@ -16,16 +18,23 @@ def request_fields() -> dict[str, Any]:
 
     Raises:
         BadJson: the body is not a JSON object.
-        UnsupportedMediaType: the content type is none of JSON and form.
+        BadRequest: query or form cannot be decoded.
+        UnsupportedMediaType: the content type is none of JSON and form, or not in UTF-8.
     """
     body = request.get_data()
     if request.method in {"GET", "HEAD"} or not body:
-        return dict(request.args.items())
+        return read_fields(request.query_string)
     media_type = request.mimetype
-    if body[:1] == b"{" or media_type in {"", "application/json"} or media_type.endswith("+json"):
+    if media_type in {"", "application/json"} or media_type.endswith("+json"):
+        require_utf8(request.headers.get("Content-Type", "").encode("latin-1", "replace"))
         return decode_object(body)
-    if media_type in {"application/x-www-form-urlencoded", "multipart/form-data"}:
-        return dict(request.form.items())
+    if body[:1] == b"{":
+        return decode_object(body)
+    if media_type == "application/x-www-form-urlencoded":
+        return read_fields(body)
+    if media_type == "multipart/form-data":
+        fields = request.form.lists()
+        return {name: values[0] if len(values) == 1 else values for name, values in fields}
     raise UnsupportedMediaType(f"Content-Type {media_type!r} is not read here; send JSON.")
 
 

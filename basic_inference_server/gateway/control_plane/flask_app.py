@@ -30,7 +30,7 @@ BLUEPRINTS = (status, administration, token_administration)
 def make_flask_application(spec: GatewaySpec, gate: TokenGate) -> Flask:
     """Return the control plane of a gateway process."""
     application = Flask("basic_inference_server", static_folder=None)
-    application.url_map.strict_slashes = False
+    application.url_map.strict_slashes = True  # one slash at the end has been taken off
     application.url_map.merge_slashes = False  # Flask would redirect, with an HTML page
     application.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     log = EventLog(process_sink(), spec.log_level)

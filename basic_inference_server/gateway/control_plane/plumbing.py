@@ -18,7 +18,6 @@ from basic_inference_server.gateway.control_plane.supervisor_client import Super
 from basic_inference_server.wire.json_codec import encode
 
 EXTENSION = "basic_inference_server"
-READING_PATHS = frozenset({"/notifications", "/quarantine", "/list_tokens"})
 
 View = Callable[..., Response]
 
@@ -57,11 +56,18 @@ def reader(view: View) -> View:
 
 
 def administrator_only(view: View) -> View:
-    """Guard an administration route; the check comes before the body is looked at."""
+    """Guard a route that changes something; the check comes before the body is looked at."""
+    return _for_administrators(view, changes=True)
 
+
+def administrator_reader(view: View) -> View:
+    """Guard a route on which administrators only read."""
+    return _for_administrators(view, changes=False)
+
+
+def _for_administrators(view: View, *, changes: bool) -> View:
     @functools.wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Response:
-        changes = request.path not in READING_PATHS
         control_plane().rules.require_administrator(request.environ, changes=changes)
         return view(*args, **kwargs)
 

@@ -17,7 +17,7 @@ from basic_inference_server.core.memory import (
 )
 from basic_inference_server.gateway.control_plane.fields import request_fields, signature_field
 from basic_inference_server.gateway.control_plane.plumbing import (
-    administrator_only,
+    administrator_reader,
     control_plane,
     reader,
     respond,
@@ -101,12 +101,13 @@ def _resources(processes: dict[str, Any], app_folder: str) -> dict[str, Any]:
 
 
 @status.route("/notifications", methods=METHODS)
-@administrator_only
+@administrator_reader
 def notifications() -> Response:
     """Show what endpoints and the engine recorded: in general, and per call."""
     fields = request_fields()
     bound = request.environ.get("bis.bound_signature")
-    signature = signature_field(fields) if fields.get("SIGNATURE") or bound else None
+    is_one = bound or fields.get("SIGNATURE") is not None
+    signature = signature_field(fields) if is_one else None
     wanted = str(fields.get("LIMIT", DEFAULT_LIMIT))
     limit = min(int(wanted), MAX_LIMIT) if wanted.isdigit() else DEFAULT_LIMIT
     found = supervisor().ask("notifications", signature=signature, limit=limit)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from basic_inference_server.core.clock import wall_s
-from basic_inference_server.core.errors import BadInput, InternalError, NotFound
+from basic_inference_server.core.errors import BadInput, NotFound, StorageUnavailable
 from basic_inference_server.core.tokens import (
     DEFAULT_LIFETIME_S,
     MAX_LIFETIME_S,
@@ -23,6 +23,7 @@ from basic_inference_server.core.tokens_file import TokensFileError
 from basic_inference_server.gateway.control_plane.fields import request_fields
 from basic_inference_server.gateway.control_plane.plumbing import (
     administrator_only,
+    administrator_reader,
     control_plane,
     respond,
     supervisor,
@@ -56,7 +57,7 @@ def create_token() -> Response:
 
 
 @token_administration.route("/list_tokens", methods=["GET", "POST"])
-@administrator_only
+@administrator_reader
 def list_tokens() -> Response:
     """Show what tokens there are; neither they nor their digests."""
     now_s = wall_s()
@@ -138,6 +139,6 @@ def _require_endpoints(scopes: tuple[str, ...]) -> None:
         raise BadInput(f"There is no endpoint {missing[0]!r}.", available=available)
 
 
-def _file_problem(error: TokensFileError) -> InternalError:
+def _file_problem(error: TokensFileError) -> StorageUnavailable:
     """Tell the administrator what is wrong with the file; callers without the right never ask."""
-    return InternalError(str(error), executed="no")
+    return StorageUnavailable(str(error))

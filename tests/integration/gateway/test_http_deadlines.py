@@ -11,14 +11,18 @@ from tests.support.eventually import eventually
 from tests.support.http_harness import HttpHarness, RawHttp, request
 
 CONSTANTS = "basic_inference_server.gateway.http_limits"
+SETTINGS = {"HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "IDLE_TIMEOUT_S"}
 POST = b"POST /x HTTP/1.1\r\nHost: test\r\n"
 SHORT_S = 0.05
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def short(monkeypatch: pytest.MonkeyPatch, harness: HttpHarness) -> Callable[[str], None]:
     def shorten(name: str) -> None:
-        monkeypatch.setattr(f"{CONSTANTS}.{name}", SHORT_S)
+        if name in SETTINGS:
+            setattr(harness.limits, name.lower(), SHORT_S)
+        else:
+            monkeypatch.setattr(f"{CONSTANTS}.{name}", SHORT_S)
 
     return shorten
 
@@ -111,11 +115,9 @@ def test_idle_connection_is_closed_quietly(
     eventually(lambda: not harness.connection_count(), what="the connection is gone")
 
 
-def test_idle_time_ends_with_the_next_request(
-    client: RawHttp, harness: HttpHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_time_ends_with_the_next_request(client: RawHttp, harness: HttpHarness) -> None:
     """A connection that is used is not idle, however long it lives."""
-    monkeypatch.setattr(f"{CONSTANTS}.IDLE_TIMEOUT_S", 0.3)
+    harness.limits.idle_timeout_s = 0.3
     client.ask(request())
     client.send(request("/hold"))
     eventually(lambda: harness.held, what="the request is being worked on")
@@ -177,10 +179,10 @@ def read_slowly(client: RawHttp, size: int) -> int:
 
 
 def test_client_that_reads_slowly_gets_all_of_it(
-    client: RawHttp, monkeypatch: pytest.MonkeyPatch
+    client: RawHttp, harness: HttpHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow is not stuck: as long as some of it goes, an answer is not cut, nor the next one."""
-    monkeypatch.setattr(f"{CONSTANTS}.IDLE_TIMEOUT_S", 0.4)
+    harness.limits.idle_timeout_s = 0.4
     monkeypatch.setattr(f"{CONSTANTS}.WRITE_TIMEOUT_S", 0.4)
     size = 40_000_000
     for _ in range(2):

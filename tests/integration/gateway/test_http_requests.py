@@ -53,6 +53,59 @@ def test_pipelined_requests_are_answered_in_order(client: RawHttp, harness: Http
     assert ["/hold/1", "/2", "/3"] == [client.read().json["path"] for _ in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [
+        (b"this is no request\r\n\r\n", 400),
+        (b"GET /x HTTP/1.1\r\n\r\n", 400),
+        (request("/x", "Content-Length: 1000000", method="POST"), 413),
+        (request("/" + "x" * 9000), 414),
+    ],
+    ids=["no request", "no host", "a large body", "a long target"],
+)
+@pytest.mark.parametrize("first", ["/1", "/hold/1"])
+def test_requests_before_one_that_cannot_be_read_are_answered(
+    client: RawHttp, harness: HttpHarness, first: str, last: bytes, status: int
+) -> None:
+    """Each in its turn, then what is wrong with the last; then nothing more."""
+    client.send(request(first) + request("/2", method="POST", body=BODY) + last + request("/4"))
+    if first.startswith("/hold"):
+        eventually(lambda: harness.held, what="the first is being worked on")
+        harness.release()
+    answers = [client.read() for _ in range(3)]
+    assert [200, 200, status] == [answer.status for answer in answers]
+    assert [None, None, "close"] == [answer.headers.get("connection") for answer in answers]
+    assert b"" == client.read_rest()
+    assert [first.encode(), b"/2"] == harness.seen
+
+
+def test_requests_that_wait_when_a_drain_begins_are_answered(
+    client: RawHttp, harness: HttpHarness
+) -> None:
+    """They had been read; the last one says that it is."""
+    client.send(request("/hold") + request("/2") + request("/3"))
+    eventually(lambda: harness.held, what="the first is being worked on")
+    harness.limits.is_draining = True
+    harness.release()
+    answers = [client.read() for _ in range(3)]
+    assert ["/hold", "/2", "/3"] == [answer.json["path"] for answer in answers]
+    assert [None, None, "close"] == [answer.headers.get("connection") for answer in answers]
+    assert b"" == client.read_rest()
+
+
+def test_answers_of_a_drain_survive_what_the_client_still_sends(
+    client: RawHttp, harness: HttpHarness
+) -> None:
+    """A connection that is closed with bytes unread would be reset, answers included."""
+    client.send(request("/hold") + request("/2"))
+    eventually(lambda: harness.held, what="the first is being worked on")
+    client.send(request("/3") * 1000)
+    harness.limits.is_draining = True
+    harness.release()
+    assert ["/hold", "/2"] == [client.read().json["path"] for _ in range(2)]
+    assert b"" == client.read_rest()
+
+
 def test_many_pipelined_requests_behind_a_slow_one_are_all_answered(
     client: RawHttp, harness: HttpHarness
 ) -> None:
@@ -131,6 +184,15 @@ def test_old_client_is_answered_and_left(client: RawHttp) -> None:
         answer.status, answer.json["path"], answer.headers["connection"],
     )  # fmt: skip
     assert b"" == client.read_rest()
+
+
+def test_old_client_is_told_that_its_connection_is_kept(client: RawHttp) -> None:
+    """It has asked for it, and would wait for the end of the connection otherwise."""
+    for _ in range(2):
+        answer = client.ask(b"GET /x HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+        assert (200, "keep-alive") == (answer.status, answer.headers["connection"])
+    answer = client.ask(b"GET /x HTTP/1.0\r\n\r\n")
+    assert "close" == answer.headers["connection"]
 
 
 def test_client_that_asks_first_is_told_to_continue(client: RawHttp) -> None:

@@ -191,7 +191,7 @@ def test_client_that_reads_in_time_is_not_cut_off(
 def test_request_that_cannot_be_read_in_mid_stream_ends_the_connection_after_it(
     harness: HttpHarness, client: RawHttp
 ) -> None:
-    """The stream is whole, and nothing of what follows is answered."""
+    """The stream is whole, and what follows is answered by what is wrong with it."""
     stream = streamed(harness, client)
     client.send(b"this is no request\r\n\r\n")
     read_head(client)
@@ -199,17 +199,15 @@ def test_request_that_cannot_be_read_in_mid_stream_ends_the_connection_after_it(
     assert b"1\n" == read_chunk(client)
     stream.end(b"2\n")
     assert b"2\n" == read_chunks(client)
+    assert (400, "bad_request", "close") == client.read().error
     assert b"" == client.read_rest()
 
 
-def test_body_behind_a_stream_has_its_time_again(
-    harness: HttpHarness, client: RawHttp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_body_behind_a_stream_has_its_time_again(harness: HttpHarness, client: RawHttp) -> None:
     """Half a request that came in mid-stream, while it was full, is not waited for without end."""
     stream = streamed(harness, client)
     written = stream.fill()
-    monkeypatch.setattr(f"{CONSTANTS}.BODY_TIMEOUT_S", SHORT_S)
-    monkeypatch.setattr(f"{CONSTANTS}.HEAD_TIMEOUT_S", SHORT_S)
+    harness.limits.body_timeout_s = harness.limits.head_timeout_s = SHORT_S
     client.send(b"POST /next HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n{")
     read_head(client)
     body = bytearray()

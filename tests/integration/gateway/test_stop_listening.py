@@ -18,6 +18,7 @@ from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.ports import OpenPort, close_ports, listen, serve_port
+from basic_inference_server.gateway.unsent_answers import UnsentAnswers
 
 BACKLOG = 100
 REQUEST = b"POST /run HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -30,7 +31,8 @@ def test_whoever_has_connected_before_the_port_closes_is_served(count: int) -> N
     """The kernel has taken their connections; the loop had no turn to see them."""
 
     async def scenario() -> int:
-        limits = HttpLimits(lambda _exchange, _bound: None, 1000, "2.3.2")
+        unsent = UnsentAnswers(EventLog(lambda _event: None))
+        limits = HttpLimits(lambda _exchange, _bound: None, 1000, "2.3.2", unsent)
         # As the supervisor does: the port outlives the process that closes its copy.
         with contextlib.ExitStack() as stack:
             port = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=BACKLOG))
@@ -74,7 +76,10 @@ class Scene:
     def __init__(self) -> None:
         self.kept: list[Exchange] = []
         self.events: list[dict[str, Any]] = []
-        self.limits = HttpLimits(lambda exchange, _bound: self.kept.append(exchange), 1000, "2.3.2")
+        unsent = UnsentAnswers(EventLog(lambda _event: None))
+        self.limits = HttpLimits(
+            lambda exchange, _bound: self.kept.append(exchange), 1000, "2.3.2", unsent
+        )
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.clients: list[socket.socket] = []
         self.ports: list[OpenPort] = []

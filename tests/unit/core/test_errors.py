@@ -35,6 +35,7 @@ BESIDE_THE_CONTRACT = {
     (422, "quarantined", False, "no"),
     (431, "headers_too_large", False, "no"),
     (500, "internal_error", False, "unknown"),
+    (503, "storage_unavailable", True, "no"),
     (508, "call_circle", False, "no"),
 }
 

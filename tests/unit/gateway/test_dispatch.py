@@ -127,7 +127,9 @@ def test_reserved_signature_is_the_system_status(plane: Plane) -> None:
     assert [] == plane.hub.paths
 
 
-@pytest.mark.parametrize("target", ["/", "/list_servers", "/runs", "/RUN", "//run", "/v1/live/"])
+@pytest.mark.parametrize(
+    "target", ["/", "/list_servers", "/runs", "/RUN", "//run", "/v1/live//", "/v1/live%2f"]
+)
 def test_other_route_is_the_control_planes(plane: Plane, target: str) -> None:
     """It answers, or says that there is no such route."""
     plane.send(target, bound="demo")

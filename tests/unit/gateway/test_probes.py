@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from basic_inference_server.core.errors import UnknownSignature
+from basic_inference_server.core.errors import BadRequest, UnknownSignature
 from basic_inference_server.core.topology import Route, RoutingTable, ServerState
 from basic_inference_server.gateway.probes import live_body, ready_report
 
@@ -90,7 +90,14 @@ def test_one_endpoint_can_be_asked_for() -> None:
     assert (200, True, {}) == report(routes, "signature=a")
     assert (503, False, {"b": "LOADING"}) == report(routes, "x=1&signature=b")
     assert (503, False, {"c": "DISABLED"}) == report(routes, "signature=c")
-    assert (200, True, {}) == report(routes, "signature=b&signature=a")
+    assert (200, True, {}) == report(routes, "SIGNATURE=a")
+
+
+def test_several_endpoints_can_be_asked_for() -> None:
+    """All of those named count."""
+    routes = table(a=READY, b=LOADING, c=READY, d=LOADING)
+    assert (200, True, {}) == report(routes, "signature=a&signature=c")
+    assert (503, False, {"b": "LOADING"}) == report(routes, "signature=b&signature=a")
 
 
 def test_port_of_a_server_asks_for_that_server() -> None:
@@ -100,13 +107,23 @@ def test_port_of_a_server_asks_for_that_server() -> None:
     assert (503, False, {"b": "LOADING"}) == report(routes, "signature=b", bound="a")
 
 
-@pytest.mark.parametrize("query", ["signature=z", "signature=%FF", "signature=" + "z" * 10_000])
+@pytest.mark.parametrize(
+    "query",
+    ["signature=z", "signature=", "signature", "signature=&signature=a", "signature=a&signature=z",
+     "signature=" + "z" * 10_000],
+)  # fmt: skip
 def test_unknown_endpoint_is_said_with_those_there_are(query: str) -> None:
     """A typing mistake does not wait for ever."""
     with pytest.raises(UnknownSignature) as caught:
         report(table(a=READY, c=DISABLED), query)
     assert {"available": ["a"]} == caught.value.details
     assert len(caught.value.message) < 200
+
+
+def test_query_that_is_none_is_refused() -> None:
+    """As on every other route."""
+    with pytest.raises(BadRequest):
+        report(table(a=READY), "signature=%FF")
 
 
 def test_gateway_that_goes_down_is_not_ready() -> None:

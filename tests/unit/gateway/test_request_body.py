@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basic_inference_server.core.errors import BadRequest, UnsupportedMediaType, UriTooLong
-from basic_inference_server.gateway.request_body import MAX_FIELDS, addressee_of, read_body
+from basic_inference_server.gateway.form_fields import MAX_FIELDS
+from basic_inference_server.gateway.request_body import addressee_of, read_body
 from tests.support.exchanges import make_exchange
 
 FORM = "application/x-www-form-urlencoded"
@@ -29,6 +30,8 @@ def body_of(
     [
         "application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8",
         "Application/JSON", "application/vnd.api+json", "text/json", FORM, None, "",
+        "application/json; Charset=UTF8", 'application/json; charset="utf-8"; v=1',
+        "application/json ; CHARSET = us-ascii", "application/json; xcharset=latin-1",
     ],
 )  # fmt: skip
 def test_json_body_is_handed_on_untouched(content_type: str | None) -> None:
@@ -63,7 +66,7 @@ def test_any_form_becomes_its_fields(fields: dict[str, str]) -> None:
     [
         pytest.param("a=1&b=", {"a": "1", "b": ""}, id="empty value"),
         pytest.param("a", {"a": ""}, id="no equals sign"),
-        pytest.param("a=1&a=2", {"a": "2"}, id="last of a repeated field"),
+        pytest.param("a=1&a=2&b=3&a=", {"a": ["1", "2", ""], "b": "3"}, id="a repeated field"),
         pytest.param("a=x+y%2B", {"a": "x y+"}, id="plus is a space"),
         pytest.param("", {}, id="nothing"),
         pytest.param("a=1&&b=2&", {"a": "1", "b": "2"}, id="empty pairs"),
@@ -132,14 +135,15 @@ def test_query_beside_a_raw_body_has_a_limit() -> None:
         read_body(make_exchange("POST", target, {"Content-Type": "image/png"}, b"x"))
 
 
+@pytest.mark.parametrize("name", ["charset", "Charset", "v=utf-8; CHARSET"])
 @pytest.mark.parametrize("charset", ["utf-16", "latin-1", "UTF-32"])
-def test_json_of_another_charset_is_refused(charset: str) -> None:
+def test_json_of_another_charset_is_refused(charset: str, name: str) -> None:
     """JSON is UTF-8; a byte order mark of another encoding is not guessed at."""
     body = '{"SIGNATURE":"demo"}'.encode(charset)
     if body[:1] == b"{":
         body = b" " + body
     with pytest.raises(UnsupportedMediaType, match="JSON is read as UTF-8 only"):
-        body_of(body, f"application/json; charset={charset}")
+        body_of(body, f"application/json; {name}={charset}")
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_long_file_name_is_cut_between_letters() -> None:
     sent = wire_parts(Binary(b"", file_name="x" + "é" * 2000)).file_name
     assert 1023 == len(sent)
     assert "x" + "é" * 511 == sent.decode()
-    assert b"?" == wire_parts(Binary(b"", file_name="\udcff")).file_name
+    assert "\ufffd" == wire_parts(Binary(b"", file_name="\udcff")).file_name.decode()
 
 
 @pytest.mark.parametrize("content", [b"", bytearray(), np.zeros((0, 3)).data])
