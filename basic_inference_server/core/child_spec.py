@@ -64,6 +64,7 @@ class GatewaySpec:
     status_open: bool
     admin_token_path: str
     max_connections: int = 8192
+    support_key: str = ""
     direct_fds: dict[str, int] = field(default_factory=dict)
 
 

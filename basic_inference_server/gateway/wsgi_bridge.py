@@ -120,6 +120,7 @@ def build_environ(exchange: Exchange, bound_signature: str | None) -> dict[str, 
         "wsgi.run_once": False,
         "bis.request_id": exchange.request_id.decode("ascii"),
         "bis.bound_signature": bound_signature,
+        "bis.peer": exchange.connection.peer,
     }
     for name, value in exchange.headers.items():
         key = name.decode("latin-1").upper().replace("-", "_")

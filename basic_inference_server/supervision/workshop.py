@@ -129,6 +129,7 @@ class Workshop:
             status_open=settings.STATUS_OPEN,
             admin_token_path=str(places.admin_token_path),
             max_connections=settings.MAX_CONNECTIONS,
+            support_key=self.spawner.support_key,
             direct_fds=direct_fds,
         )
         fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]

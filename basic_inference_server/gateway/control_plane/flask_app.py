@@ -39,6 +39,7 @@ def make_flask_application(spec: GatewaySpec, gate: TokenGate) -> Flask:
         admin_open=spec.admin_open,
         trust_loopback=spec.admin_trust_loopback,
         status_open=spec.status_open,
+        support_key=spec.support_key,
     )
     application.extensions[EXTENSION] = ControlPlane(
         rules, SupervisorClient(spec.control_path), spec.app_version, gate.store, log

@@ -18,7 +18,7 @@ from basic_inference_server.gateway.control_plane.supervisor_client import Super
 from basic_inference_server.wire.json_codec import encode
 
 EXTENSION = "basic_inference_server"
-READING_PATHS = frozenset({"/notifications", "/quarantine", "/list_tokens"})
+READING_PATHS = frozenset({"/notifications", "/quarantine"})
 
 View = Callable[..., Response]
 
@@ -63,6 +63,17 @@ def administrator_only(view: View) -> View:
     def guarded(*args: Any, **kwargs: Any) -> Response:
         changes = request.path not in READING_PATHS
         control_plane().rules.require_administrator(request.environ, changes=changes)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def token_holder_only(view: View) -> View:
+    """Guard a route for which a token is needed, whatever else is open."""
+
+    @functools.wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Response:
+        control_plane().rules.require_token(request.environ)
         return view(*args, **kwargs)
 
     return guarded
