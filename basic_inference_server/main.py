@@ -139,7 +139,10 @@ def run_gateway(
         return EXIT_CANNOT_START
     raise_descriptor_limit()
     sink = ThreadedSink(settings.LOG_FORMAT)
-    say_settings(EventLog(sink, settings.LOG_LEVEL), settings, sources)
+    log = EventLog(sink, settings.LOG_LEVEL)
+    say_settings(log, settings, sources)
+    if places.notice_of_secrets:
+        log.warning("secrets_elsewhere", message=places.notice_of_secrets)
     try:
         return asyncio.run(_supervise(settings, launch, places, sink))
     finally:

@@ -7,10 +7,18 @@ import json
 import os
 import secrets
 import socket
+import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from basic_inference_server.core.secrets_folder import (
+    SecretsError,
+    check_file,
+    check_owner,
+    open_secrets_folder,
+    secrets_folder,
+)
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
 from basic_inference_server.supervision.exclusive import lock_folder
 from basic_inference_server.supervision.server_parts import ServerPlace
@@ -25,6 +33,7 @@ from basic_inference_server.supervision.sockets import (
 )
 
 CONTROL_BACKLOG = 128
+ADMIN_TOKEN = "admin_token"  # noqa: S105 - a file's name, no token
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared only
 
 
@@ -40,6 +49,7 @@ class Places:
     announcement_path: Path
     lock_fd: int
     first_server_port: int
+    notice_of_secrets: str = ""
     servers: dict[str, ServerPlace] = field(default_factory=dict)
     direct_listeners: dict[str, socket.socket] = field(default_factory=dict)
     _is_announced: bool = False
@@ -160,11 +170,41 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def ensure_admin_token(path: Path) -> None:
-    """Make the administration token at the first start; keep it afterwards."""
-    if path.exists() and path.stat().st_size:
-        path.chmod(0o600)
-        return
+    """Make the administration token at the first start; keep it afterwards.
+
+    Raises:
+        StartError: what is there is somebody else's, or no file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        try:
+            check_owner(path, status, os.geteuid())
+            if stat.S_ISREG(status.st_mode):
+                path.chmod(0o600)
+            check_file(path, path.lstat(), os.geteuid())
+        except SecretsError as error:
+            raise StartError(str(error)) from error
+        if status.st_size:
+            return
     write_atomically(path, "bis_" + secrets.token_urlsafe(32) + "\n")
+
+
+def place_for_secrets(app_folder: Path) -> tuple[Path, str]:
+    """Return the folder for secrets, and what the operator has to know about it.
+
+    Raises:
+        StartError: the administration token is somebody else's.
+    """
+    try:
+        folder = open_secrets_folder(app_folder)
+    except (SecretsError, OSError) as error:
+        folder = secrets_folder(app_folder)
+        return folder, f"Tokens are of no use, because nothing can be kept secret here: {error}"
+    ensure_admin_token(folder / ADMIN_TOKEN)
+    if folder == app_folder:
+        return folder, ""
+    owner = app_folder.stat().st_uid
+    return folder, f"{app_folder} belongs to user {owner}, so secrets are kept in {folder}."
 
 
 def make_places(
@@ -181,10 +221,9 @@ def make_places(
     except OSError as error:
         raise StartError(f"cannot make the folder {app_folder}: {error.strerror}") from error
     lock_fd = lock_folder(app_folder / "run")
+    folder_of_secrets, notice = place_for_secrets(app_folder)
     folder = runtime_folder(app_folder)
     gateway_listener = bind_tcp(host, port)
-    token_path = app_folder / "admin_token"
-    ensure_admin_token(token_path)
     control_path = folder / "control.sock"
     announcement_path = app_folder / "run" / "gateway.json"
     announcement_path.unlink(missing_ok=True)
@@ -193,10 +232,11 @@ def make_places(
         gateway_listener=gateway_listener,
         control_path=control_path,
         control_listener=listening_unix_socket(control_path, CONTROL_BACKLOG),
-        admin_token_path=token_path,
+        admin_token_path=folder_of_secrets / ADMIN_TOKEN,
         announcement_path=announcement_path,
         lock_fd=lock_fd,
         first_server_port=first_server_port,
+        notice_of_secrets=notice,
     )
     sections = [
         (signature, section)

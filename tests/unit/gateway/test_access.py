@@ -22,6 +22,7 @@ from basic_inference_server.gateway.attempts import ALLOWED
 from basic_inference_server.gateway.control_plane.access import AccessRules
 from basic_inference_server.gateway.token_gate import TokenGate
 from tests.support.exchanges import FakePeer
+from tests.support.secret_files import write_secret
 
 TOKEN = "bis_right"
 # What a command line on this machine sends.
@@ -39,7 +40,7 @@ REMOTE = {**LOCAL, "REMOTE_ADDR": "192.0.2.7", "HTTP_HOST": "gateway.example:500
 @pytest.fixture
 def token_path(tmp_path: Path) -> Path:
     path = tmp_path / "admin_token"
-    path.write_text(f"{TOKEN}\n")
+    write_secret(path, f"{TOKEN}\n")
     return path
 
 
@@ -120,7 +121,7 @@ def test_no_token_is_right_when_there_is_none(tmp_path: Path, content: str | Non
     """A missing or empty file opens nothing, not even to an empty token."""
     path = tmp_path / "admin_token"
     if content is not None:
-        path.write_text(content)
+        write_secret(path, content)
     for header in ("Bearer", "Bearer x"):
         error = refusal(rules(path), {**LOCAL, "HTTP_AUTHORIZATION": header})
         assert 401 == error.status
