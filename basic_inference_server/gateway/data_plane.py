@@ -34,6 +34,7 @@ from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.dispatch import Dispatch
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.probes import live_body, ready_report
+from basic_inference_server.gateway.proxy_watch import ProxyWatch
 from basic_inference_server.gateway.quarantine import require_harmless
 from basic_inference_server.gateway.request_body import addressee_of, read_body
 from basic_inference_server.gateway.token_gate import TokenGate
@@ -70,11 +71,14 @@ class DataPlane:
         self._control_plane = control_plane
         self._cors = CorsPolicy(spec.cors_origins)
         self._gate = gate
+        self._proxy_watch = ProxyWatch(log, trusts_loopback=spec.admin_trust_loopback)
 
     # --- routing
 
     def handle(self, exchange: Exchange, bound_signature: str | None) -> None:
         """Answer or forward one request; every error becomes a JSON answer."""
+        if self._proxy_watch.is_on:
+            self._proxy_watch.look(exchange)
         try:
             path = exchange.path
             if path == RUN:
