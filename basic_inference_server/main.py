@@ -185,5 +185,7 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
             "queue_size_capped",
             message=f"QUEUE_SIZE {longest} is above this machine's net.core.somaxconn {limit}",
         )
+    if settings.ERROR_DETAIL == "full":
+        log.warning("errors_are_open", message="ERROR_DETAIL: everybody reads what exceptions say")
     if settings.ADMIN_OPEN:
         log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")

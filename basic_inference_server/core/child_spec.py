@@ -65,6 +65,7 @@ class GatewaySpec:
     admin_token_path: str
     max_connections: int = 8192
     support_key: str = ""
+    error_detail: str = "class"
     direct_fds: dict[str, int] = field(default_factory=dict)
 
 

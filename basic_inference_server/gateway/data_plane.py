@@ -32,6 +32,7 @@ from basic_inference_server.gateway.casualties import Casualties
 from basic_inference_server.gateway.cors import CorsPolicy
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.dispatch import Dispatch
+from basic_inference_server.gateway.error_teller import ErrorTeller
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.probes import live_body, ready_report
 from basic_inference_server.gateway.proxy_watch import ProxyWatch
@@ -60,8 +61,10 @@ class DataPlane:
         casualties: Casualties,
         log: EventLog,
         gate: TokenGate,
+        teller: ErrorTeller,
     ) -> None:
         self.hub = hub
+        self.teller = teller
         self.table = RoutingTable()
         self._patient: defaultdict[str, list[Dispatch]] = defaultdict(list)
         self.casualties = casualties
@@ -139,7 +142,7 @@ class DataPlane:
             require_harmless(route, body.identity, quarantined)
         dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
         if route.state not in SERVING_STATES:
-            self._require_patience_pays(route)
+            self._require_patience_pays(route, exchange)
         self._counters.begin(route.cell)
         try:
             dispatch.send()
@@ -189,11 +192,11 @@ class DataPlane:
     def _end_waiting(self, route: Route, waiting: list[Dispatch]) -> None:
         for dispatch in waiting:
             try:
-                self._require_patience_pays(route)
+                self._require_patience_pays(route, dispatch.exchange)
             except ServiceError as error:
                 dispatch.give_up(error)
 
-    def _require_patience_pays(self, route: Route) -> None:
+    def _require_patience_pays(self, route: Route, exchange: Exchange) -> None:
         """Let a request wait for an endpoint that is on its way up, and no other.
 
         Raises:
@@ -203,7 +206,8 @@ class DataPlane:
             raise ShuttingDown("The gateway is going down.", retry_after_s=5)
         if route.state in WAITING_STATES:
             return
-        reason = f": {route.last_error}" if route.last_error else ""
+        told = self.teller.reason(exchange, route)
+        reason = f": {told}" if told else ""
         retry_after_s = None
         if route.restart_at_s is not None:
             retry_after_s = max(1, math.ceil(route.restart_at_s - monotonic_s()))

@@ -30,6 +30,7 @@ T = TypeVar("T")
 SCHEMES = ("bearer", "backendai")
 SAID_AGAIN_AFTER_S = 60.0
 HOW = "send Authorization: Bearer <token>"
+ATTEMPTS = frozenset({"invalid", "expired"})
 NOT_VALID = f"The token is not valid; {HOW}."
 
 
@@ -109,34 +110,49 @@ class TokenGate:
             TooManyAttempts: the same, once too often from there.
             Forbidden: the token is valid, but not for this.
         """
+        objection = self._objection(authorization, scope)
+        if objection is None:
+            return
+        if objection.details.get("reason") in ATTEMPTS:
+            raise self._failure(client, objection)
+        raise objection
+
+    def allows(self, authorization: str, scope: str) -> bool:
+        """Say whether a token allows `scope`; to be wrong is no attempt."""
+        return self._objection(authorization, scope) is None
+
+    def _objection(self, authorization: str, scope: str) -> ServiceError | None:
+        """Return what is wrong with a token, or that it is not for this."""
         secret = presented_token(authorization)
         if not secret:
-            raise self._failure(client, NOT_VALID, "invalid")
+            return Unauthorized(NOT_VALID, reason="invalid")
         digest = digest_of(secret.encode("latin-1", "backslashreplace"))
         admin_digest = self._read(self._admin_token.digest)
         if isinstance(admin_digest, bytes) and hmac.compare_digest(admin_digest, digest):
-            return
+            return None
         tokens = self._read(self.store.tokens)
         token = None if isinstance(tokens, SecretsError) else find(tokens, digest)
         if token is None:
             if isinstance(tokens, SecretsError) or isinstance(admin_digest, SecretsError):
-                raise Unauthorized(
+                return Unauthorized(
                     "The token cannot be checked, because the gateway cannot read its tokens; "
                     "its log says why.",
                     reason="unreadable",
                 )
-            raise self._failure(client, NOT_VALID, "invalid")
+            return Unauthorized(NOT_VALID, reason="invalid")
         if token.has_expired(self._now_s()):
-            raise self._failure(client, "The token has expired; ask for a new one.", "expired")
+            return Unauthorized("The token has expired; ask for a new one.", reason="expired")
         if not token.allows(scope):
             signature = scoped_signature(scope)
             deed = "administer" if signature is None else f"run {signature}"
-            raise Forbidden(f"This token may not {deed}.", scope=scope)
+            return Forbidden(f"This token may not {deed}.", scope=scope)
+        return None
 
-    def _failure(self, client: str, message: str, reason: str) -> ServiceError:
+    def _failure(self, client: str, objection: ServiceError) -> ServiceError:
+        """Count a wrong token; return what is answered."""
         too_many = self._attempts.fail(client)
         if too_many is None:
-            return Unauthorized(message, reason=reason)
+            return objection
         retry_after_s = math.ceil(too_many.retry_after_s)
         if too_many.is_news:
             self._log.warning(

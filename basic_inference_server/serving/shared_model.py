@@ -18,6 +18,7 @@ from typing import Any
 
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
+from basic_inference_server.core.error_detail import class_raised
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import effective_config, load_shared
 from basic_inference_server.worker.kept_code import KeptCode
@@ -79,7 +80,7 @@ def announce_load_failure(
     announcer: Announcer, spec: ServerSpec, worker_id: int, error: EndpointLoadError
 ) -> None:
     """Tell the supervisor why an endpoint could not be loaded."""
-    cause = error.__cause__ or error
+    cause, raised = error.__cause__ or error, class_raised(error)
     # What everybody may read says which file, not where on the machine it lies.
     reason = str(error).replace(spec.base_folder.rstrip("/") + "/", "")
     trace = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
@@ -88,6 +89,7 @@ def announce_load_failure(
         worker_id=worker_id,
         pid=os.getpid(),
         error=reason[:MAX_ERROR],
+        brief=f"{spec.signature} could not be loaded" + (f" ({raised})" if raised else ""),
         traceback=trace[-MAX_TRACEBACK:],
         is_permanent=error.is_permanent,
     )

@@ -130,6 +130,7 @@ class Workshop:
             admin_token_path=str(places.admin_token_path),
             max_connections=settings.MAX_CONNECTIONS,
             support_key=self.spawner.support_key,
+            error_detail=settings.ERROR_DETAIL,
             direct_fds=direct_fds,
         )
         fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]
