@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from basic_inference_server.core.clock import wall_s
 from basic_inference_server.core.config_file import ConfigError, read_config_file
 from basic_inference_server.core.logger import Logger
+from basic_inference_server.core.secrets_folder import OWN_FOLDER, secrets_folder
 from basic_inference_server.core.tokens import (
     SCOPE_FORMS,
     Token,
@@ -102,7 +103,7 @@ def _make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.geteuid() == 0:
             owner = folder.parent.stat()
             os.chown(folder, owner.st_uid, owner.st_gid)
@@ -149,10 +150,17 @@ def revoke_tokens(arguments: argparse.Namespace) -> None:
 
 
 def _store(arguments: argparse.Namespace) -> TokenStore:
+    """Return the tokens of the gateway; root works on those of the gateway's user."""
     base_folder = Path(arguments.base_folder).resolve()
     if not base_folder.is_dir():
         _fail(f"There is no folder {base_folder}.")
-    return TokenStore((base_folder / arguments.app_folder).resolve() / TOKENS_FILE)
+    app_folder = (base_folder / arguments.app_folder).resolve()
+    folder, owner = secrets_folder(app_folder), os.geteuid()
+    if owner == 0:
+        own_folder = app_folder / OWN_FOLDER
+        folder = own_folder if own_folder.is_dir() else app_folder
+        owner = (folder if folder.is_dir() else base_folder).lstat().st_uid
+    return TokenStore(folder / TOKENS_FILE, owner=owner)
 
 
 def _unknown_endpoints(arguments: argparse.Namespace, scopes: tuple[str, ...]) -> list[str]:

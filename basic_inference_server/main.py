@@ -181,7 +181,10 @@ def run_gateway(
         print(f"Cannot start: {error}", file=sys.stderr)  # noqa: T201 - the operator's one line
         return EXIT_CANNOT_START
     sink = ThreadedSink(settings.LOG_FORMAT)
-    say_settings(EventLog(sink, settings.LOG_LEVEL), settings, sources)
+    log = EventLog(sink, settings.LOG_LEVEL)
+    say_settings(log, settings, sources)
+    if places.notice_of_secrets:
+        log.warning("secrets_elsewhere", message=places.notice_of_secrets)
     try:
         return asyncio.run(_supervise(settings, launch, places, sink))
     finally:
@@ -223,6 +226,8 @@ def say_settings(log: EventLog, settings: GatewaySettings, sources: Mapping[str,
     _say_scarce_descriptors(log, settings)
     for sentence in unused_settings(settings, sources):
         log.warning("setting_ignored", message=sentence)
+    if settings.ERROR_DETAIL == "full":
+        log.warning("errors_are_open", message="ERROR_DETAIL: everybody reads what exceptions say")
     if settings.ADMIN_OPEN:
         log.warning("administration_is_open", message="ADMIN_OPEN: anybody may stop this gateway")
 

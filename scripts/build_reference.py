@@ -57,6 +57,8 @@ GATEWAY_MEANINGS = {
     "LOG_FORMAT": "`console` is for people, `json` is one object a line; "
     "`auto` is `console` on a terminal and `json` elsewhere.",
     "LOG_LEVEL": "The least severe level that is written.",
+    "ERROR_DETAIL": "How much callers who may not administer are told of an endpoint's exceptions: "
+    "everything, the class, or nothing. [Errors](errors.md#how-much-is-told) has examples.",
     "RELOAD_ON_CHANGE": "`true`: an endpoint whose file changes is replaced by itself, and a "
     "changed configuration file is reloaded; looked at once a second. "
     "Otherwise `/reload`, SIGHUP or `/restart_server` does it.",
@@ -260,8 +262,28 @@ def errors_page() -> str:
         "of seconds.",
         "503 from an endpoint route means that the request was not executed: "
         "it is safe to send it again.",
-        "An `endpoint_error` shows the exception's class and message; "
-        "the traceback is in the log only.",
+        "",
+        "## How much is told",
+        "",
+        "What an exception says may hold what nobody outside shall read, such as the address of a "
+        "database with its password.",
+        "So `ERROR_DETAIL` says what callers are told of an `endpoint_error`, of why an endpoint "
+        "is not ready (503), and in `last_error` and the alerts and history of `/system_status`:",
+        "",
+        "| `ERROR_DETAIL` | callers who may not administer are told |",
+        "| --- | --- |",
+        "| `class` (default) | the class: `ValueError in shout; the log has the details (request "
+        "id e05f72da9c2e-21).` |",
+        "| `none` | `shout failed; the log has the details (request id e05f72da9c2e-21).` |",
+        "| `full` | everything, as in `shout failed: ValueError: no such word`; warned of at "
+        "the start |",
+        "",
+        "Callers who [may administer](http.md#who-may-administer) are always told everything: "
+        "your own programs on the gateway's machine, and everyone who sends a token of the scope "
+        "`admin`.",
+        "The log has everything, with the traceback, which no caller is told.",
+        "It does not govern 422, with which an endpoint tells its caller what is wrong with the "
+        "inputs.",
     ]
     return "\n".join(lines) + "\n"
 

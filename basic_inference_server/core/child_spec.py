@@ -70,6 +70,8 @@ class GatewaySpec:
     head_timeout_s: float = 10
     body_timeout_s: float = 30
     idle_timeout_s: float = 75
+    support_key: str = ""
+    error_detail: str = "class"
     direct_fds: dict[str, int] = field(default_factory=dict)
 
 

@@ -118,6 +118,9 @@ class GatewaySettings(BaseModel):
     ADMIN_OPEN: bool = Field(False, description="true or false")
     ADMIN_TRUST_LOOPBACK: bool = Field(True, description="true or false")
     STATUS_OPEN: bool = Field(True, description="true or false")
+    ERROR_DETAIL: Literal["full", "class", "none"] = Field(
+        "class", description='"full", "class" or "none"'
+    )
     RELOAD_ON_CHANGE: bool = Field(False, description="true or false")
     MAX_CONNECTIONS: int = Field(8192, ge=16, le=65536, description="an integer from 16 to 65536")
     HEAD_TIMEOUT: float = Field(

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 from basic_inference_server.core.clock import monotonic_s, wall_s
 from basic_inference_server.core.config_file import ConfigError, parse_config
+from basic_inference_server.core.secrets_folder import SecretsError, check_file, check_folder
 from basic_inference_server.core.tokens import MAX_TOKENS, Token, mint
 
 TOKENS_FILE: Final = "tokens.json"
@@ -27,23 +27,31 @@ FORMAT: Final = 1
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 LOCK_TIMEOUT_S: Final = 5.0
 LOCK_POLL_S: Final = 0.01
-OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 MISSING: Final = (0, 0, 0, 0)
 _OPEN_FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW
 
 Fingerprint = tuple[int, int, int, int]
 
 
-class TokensFileError(Exception):
+class TokensFileError(SecretsError):
     """The tokens cannot be read or written; one sentence that says what to do."""
 
 
 class TokenStore:
-    """The tokens of one gateway folder. Usable from several threads and processes."""
+    """The tokens of one gateway folder. Usable from several threads and processes.
 
-    def __init__(self, path: Path, now_s: Callable[[], float] = wall_s) -> None:
+    Args:
+        path: the file.
+        now_s: the wall clock.
+        owner: the user whose file and folder it has to be; ours when it is `None`.
+    """
+
+    def __init__(
+        self, path: Path, now_s: Callable[[], float] = wall_s, owner: int | None = None
+    ) -> None:
         self.path = path
         self._now_s = now_s
+        self._owner = os.geteuid() if owner is None else owner
         self._read: tuple[Fingerprint, tuple[Token, ...] | TokensFileError] = (MISSING, ())
 
     # --- reading
@@ -60,6 +68,7 @@ class TokenStore:
             return ()
         except OSError as error:
             raise self._unreadable(error) from error
+        self._check_folder()
         self._check_status(status)
         fingerprint, found = self._read
         if fingerprint != _fingerprint(status):
@@ -70,15 +79,17 @@ class TokenStore:
             raise TokensFileError(str(found))
         return found
 
+    def _check_folder(self) -> None:
+        try:
+            check_folder(self.path.parent, self._owner)
+        except SecretsError as error:
+            raise TokensFileError(str(error)) from error
+
     def _check_status(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no regular file"
-            raise TokensFileError(f"{self.path} is {kind}; put the file itself there.")
-        if status.st_mode & OTHERS:
-            raise TokensFileError(
-                f"{self.path} is open to others (mode {stat.S_IMODE(status.st_mode):04o}); "
-                f"make sure that nobody has changed it, then chmod 600."
-            )
+        try:
+            check_file(self.path, status, self._owner)
+        except SecretsError as error:
+            raise TokensFileError(str(error)) from error
         if status.st_size > MAX_FILE_BYTES:
             raise self._damaged(f"it is larger than {MAX_FILE_BYTES} bytes")
 
@@ -172,6 +183,8 @@ class TokenStore:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep all other writers out; the kernel drops the lock when its holder dies."""
+        if self.path.parent.exists():  # what is missing is said when the file is opened
+            self._check_folder()
         fd = self._open_for_us(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
         try:
             self._wait_for_lock(fd)

@@ -54,6 +54,7 @@ class Route:
     port: int | None = None
     ready_workers: int = 0
     last_error: str | None = None
+    last_error_brief: str | None = None  # what everyone may be told of it, if not all
     restart_at_s: float | None = None
     quarantine_keeps_body: bool = False
     has_processes: bool = True  # false: what still waits in its queue will not be executed

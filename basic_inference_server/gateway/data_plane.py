@@ -32,8 +32,10 @@ from basic_inference_server.gateway.casualties import Casualties
 from basic_inference_server.gateway.cors import CorsPolicy
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.dispatch import Dispatch
+from basic_inference_server.gateway.error_teller import ErrorTeller
 from basic_inference_server.gateway.hub import Hub
 from basic_inference_server.gateway.probes import live_body, ready_report
+from basic_inference_server.gateway.proxy_watch import ProxyWatch
 from basic_inference_server.gateway.quarantine import require_harmless
 from basic_inference_server.gateway.request_body import addressee_of, read_body
 from basic_inference_server.gateway.token_gate import TokenGate
@@ -60,8 +62,10 @@ class DataPlane:
         casualties: Casualties,
         log: EventLog,
         gate: TokenGate,
+        teller: ErrorTeller,
     ) -> None:
         self.hub = hub
+        self.teller = teller
         self.table = RoutingTable()
         self._patient: defaultdict[str, list[Dispatch]] = defaultdict(list)
         self.casualties = casualties
@@ -72,11 +76,14 @@ class DataPlane:
         self._cors = CorsPolicy(spec.cors_origins)
         self._gate = gate
         self._silent_until_s = 0.0
+        self._proxy_watch = ProxyWatch(log, trusts_loopback=spec.admin_trust_loopback)
 
     # --- routing
 
     def handle(self, exchange: Exchange, bound_signature: str | None) -> None:
         """Answer or forward one request; every error becomes a JSON answer."""
+        if self._proxy_watch.is_on:
+            self._proxy_watch.look(exchange)
         try:
             path = exchange.path
             if path == RUN:
@@ -144,7 +151,7 @@ class DataPlane:
             require_harmless(route, body.identity, quarantined)
         dispatch = Dispatch(self, exchange, route, body, self._timeout_s(exchange, route))
         if route.state not in SERVING_STATES:
-            self._require_patience_pays(route)
+            self._require_patience_pays(route, exchange)
         self._counters.begin(route.cell)
         try:
             dispatch.send()
@@ -194,11 +201,11 @@ class DataPlane:
     def _end_waiting(self, route: Route, waiting: list[Dispatch]) -> None:
         for dispatch in waiting:
             try:
-                self._require_patience_pays(route)
+                self._require_patience_pays(route, dispatch.exchange)
             except ServiceError as error:
                 dispatch.give_up(error)
 
-    def _require_patience_pays(self, route: Route) -> None:
+    def _require_patience_pays(self, route: Route, exchange: Exchange) -> None:
         """Let a request wait for an endpoint that is on its way up, and no other.
 
         Raises:
@@ -208,7 +215,8 @@ class DataPlane:
             raise ShuttingDown("The gateway is going down.", retry_after_s=5)
         if route.state in WAITING_STATES:
             return
-        reason = f": {route.last_error}" if route.last_error else ""
+        told = self.teller.reason(exchange, route)
+        reason = f": {told}" if told else ""
         retry_after_s = None
         if route.restart_at_s is not None:
             retry_after_s = max(1, math.ceil(route.restart_at_s - monotonic_s()))

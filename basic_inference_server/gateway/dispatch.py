@@ -94,6 +94,11 @@ class Dispatch:
         return self._route.signature
 
     @property
+    def exchange(self) -> Exchange:
+        """The request."""
+        return self._exchange
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the request still waits for its answer."""
         return self._call is not None
@@ -117,6 +122,8 @@ class Dispatch:
         body: bytes | memoryview = memoryview(frame)[header.body_at :]
         if len(body) < 65536:
             body = bytes(body)
+        if header.failed:
+            body = plane.teller.failure(exchange, self._route.signature, bytes(body))
         exchange.answer(header.status, body, content_type, headers)
 
     def on_stream(self, header: ReplyHeader, head: bytes) -> StreamRelay:

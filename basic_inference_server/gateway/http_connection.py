@@ -23,6 +23,7 @@ from basic_inference_server.gateway.http_limits import (
     HttpLimits,
     too_many_connections,
 )
+from basic_inference_server.gateway.peer_owner import Peer
 from basic_inference_server.gateway.request_reader import RequestReader
 from basic_inference_server.gateway.response_stream import ResponseStream
 from basic_inference_server.gateway.unsent_answers import untaken_bytes
@@ -42,6 +43,7 @@ class HttpConnection(asyncio.Protocol):
         "_idle_until_s",
         "_is_write_paused",
         "_limits",
+        "_peer",
         "_reader",
         "_refusal",
         "_refused",
@@ -67,6 +69,7 @@ class HttpConnection(asyncio.Protocol):
         self._unwritten = 0
         self._idle_until_s: float | None = None
         self._room_until_s: float | None = None
+        self._peer: Peer | None = None
         self.deadline_s: float | None = None
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.client = ""
@@ -342,6 +345,14 @@ class HttpConnection(asyncio.Protocol):
             (self._reader.is_inside and not self._refused)
             or self.transport.get_write_buffer_size() > 0
         )
+
+    @property
+    def peer(self) -> Peer:
+        """The other end: whose it is, which the kernel is asked once for each connection."""
+        if self._peer is None:
+            extra = self.transport.get_extra_info
+            self._peer = Peer(extra("peername"), extra("sockname"))
+        return self._peer
 
     @property
     def local_port(self) -> int:

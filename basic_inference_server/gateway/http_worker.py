@@ -21,10 +21,12 @@ from basic_inference_server.core.logs import EventLog, RecordWriter
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.topology import RoutingTable
 from basic_inference_server.gateway.casualties import Casualties
+from basic_inference_server.gateway.control_plane.access import AccessRules
 from basic_inference_server.gateway.control_plane.application import make_application_factory
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.data_plane import DataPlane
 from basic_inference_server.gateway.drain import Drain
+from basic_inference_server.gateway.error_teller import ErrorTeller
 from basic_inference_server.gateway.exchange import renew_id_prefix
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
@@ -34,7 +36,7 @@ from basic_inference_server.gateway.supervisor_link import SupervisorLink
 from basic_inference_server.gateway.token_gate import TokenGate
 from basic_inference_server.gateway.turnstile import Turnstile
 from basic_inference_server.gateway.unsent_answers import UnsentAnswers
-from basic_inference_server.gateway.wsgi_bridge import WsgiBridge
+from basic_inference_server.gateway.wsgi_bridge import WsgiBridge, caller_environ
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
 
 HEARTBEAT_S = 1.0
@@ -79,10 +81,22 @@ class HttpWorker(Worker):
         counters = Counters(GatewayScoreboard(spec.scoreboard_fd), self.process_index)
         gate = TokenGate(Path(spec.admin_token_path), self.events)
         gate.look()
-        bridge = WsgiBridge(make_application_factory(spec, gate), self.events, spec.app_version)
+        rules = AccessRules(
+            gate,
+            admin_open=spec.admin_open,
+            trust_loopback=spec.admin_trust_loopback,
+            status_open=spec.status_open,
+            support_key=spec.support_key,
+        )
+        bridge = WsgiBridge(
+            make_application_factory(spec, gate, rules), self.events, spec.app_version
+        )
+        teller = ErrorTeller(
+            spec.error_detail, lambda exchange: rules.is_administrator(caller_environ(exchange))
+        )
         link = SupervisorLink(spec.control_path, self.events)
         casualties = Casualties(link.tell)
-        plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events, gate)
+        plane = DataPlane(spec, hub, counters, bridge.handle, casualties, self.events, gate, teller)
         limits = HttpLimits(
             Turnstile(loop, plane.handle).enter, spec.max_body_bytes, spec.app_version,
             UnsentAnswers(self.events, spec.max_buffered_bytes),

@@ -46,7 +46,7 @@ class StreamListener(Protocol):
     def on_content(self, content: bytes) -> None:
         """Take what has come, be it whole items or not."""
 
-    def on_end(self, content: bytes, status: int) -> None:
+    def on_end(self, content: bytes, status: int, error: bytes) -> None:
         """Take the last of it, and the status that the stream has ended with."""
 
     def on_lost(self) -> None:
@@ -272,7 +272,7 @@ class Hub:
             call.deadline_ns = monotonic_ns() + call.patience_ns
         if call.chunks.status:
             self._end(call)
-            stream.on_end(content, call.chunks.status)
+            stream.on_end(content, call.chunks.status, call.chunks.error)
             return
         if content:
             stream.on_content(content)

@@ -71,9 +71,12 @@ class StreamRelay:
         self._last = content
         self._response.write(content)
 
-    def on_end(self, content: bytes, status: int) -> None:
-        """Send the last of it."""
+    def on_end(self, content: bytes, status: int, error: bytes) -> None:
+        """Send the last of it, and the error that it has ended with as the very last."""
         self._plane.count_answer(self._route, status, self._started_ns)
+        if error:
+            told = self._plane.teller.failure(self._exchange, self.signature, error)
+            content += self._layout.error(told, content or self._last)
         self._response.end(content)
 
     def on_lost(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hmac
 import math
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from basic_inference_server.core.clock import monotonic_s, wall_s
 from basic_inference_server.core.errors import (
@@ -17,16 +18,19 @@ from basic_inference_server.core.errors import (
     Unauthorized,
 )
 from basic_inference_server.core.logs import EventLog
-from basic_inference_server.core.tokens import Token, digest_of, find, run_scope, scoped_signature
-from basic_inference_server.core.tokens_file import TOKENS_FILE, TokensFileError, TokenStore
+from basic_inference_server.core.secrets_folder import SecretsError, check_file, check_folder
+from basic_inference_server.core.tokens import digest_of, find, run_scope, scoped_signature
+from basic_inference_server.core.tokens_file import TOKENS_FILE, TokenStore
 from basic_inference_server.gateway.attempts import Attempts
 
 if TYPE_CHECKING:
     from basic_inference_server.gateway.exchange import Exchange
 
+T = TypeVar("T")
 SCHEMES = ("bearer", "backendai")
 SAID_AGAIN_AFTER_S = 60.0
 HOW = "send Authorization: Bearer <token>"
+ATTEMPTS = frozenset({"invalid", "expired"})
 NOT_VALID = f"The token is not valid; {HOW}."
 
 
@@ -41,12 +45,19 @@ class AdminToken:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._owner = os.geteuid()
         self._read: tuple[tuple[int, int, int], bytes | None] = ((0, 0, 0), None)
 
     def digest(self) -> bytes | None:
-        """Return the digest of the token; `None` when there is none."""
+        """Return the digest of the token; `None` when there is none.
+
+        Raises:
+            SecretsError: others may have changed it.
+        """
         try:
-            status = self._path.stat()
+            status = self._path.lstat()
+            check_folder(self._path.parent, self._owner)
+            check_file(self._path, status, self._owner)
             fingerprint = (status.st_ino, status.st_size, status.st_mtime_ns)
             if self._read[0] != fingerprint:
                 secret = self._path.read_bytes().strip()
@@ -75,8 +86,9 @@ class TokenGate:
         self._said_lock = threading.Lock()  # so that of several threads one says it
 
     def look(self) -> None:
-        """Say now, and not to the first caller, that the file of tokens cannot be read."""
-        self._tokens()
+        """Say now, and not to the first caller, that the tokens cannot be read."""
+        self._read(self._admin_token.digest)
+        self._read(self.store.tokens)
 
     def require_run(self, signature: str, exchange: Exchange) -> None:
         """Let whoever may run that endpoint pass.
@@ -98,34 +110,49 @@ class TokenGate:
             TooManyAttempts: the same, once too often from there.
             Forbidden: the token is valid, but not for this.
         """
+        objection = self._objection(authorization, scope)
+        if objection is None:
+            return
+        if objection.details.get("reason") in ATTEMPTS:
+            raise self._failure(client, objection)
+        raise objection
+
+    def allows(self, authorization: str, scope: str) -> bool:
+        """Say whether a token allows `scope`; to be wrong is no attempt."""
+        return self._objection(authorization, scope) is None
+
+    def _objection(self, authorization: str, scope: str) -> ServiceError | None:
+        """Return what is wrong with a token, or that it is not for this."""
         secret = presented_token(authorization)
         if not secret:
-            raise self._failure(client, NOT_VALID, "invalid")
+            return Unauthorized(NOT_VALID, reason="invalid")
         digest = digest_of(secret.encode("latin-1", "backslashreplace"))
-        admin_digest = self._admin_token.digest()
-        if admin_digest is not None and hmac.compare_digest(admin_digest, digest):
-            return
-        tokens = self._tokens()
-        if tokens is None:
-            raise Unauthorized(
-                "The token cannot be checked, because the gateway cannot read its tokens; "
-                "its log says why.",
-                reason="unreadable",
-            )
-        token = find(tokens, digest)
+        admin_digest = self._read(self._admin_token.digest)
+        if isinstance(admin_digest, bytes) and hmac.compare_digest(admin_digest, digest):
+            return None
+        tokens = self._read(self.store.tokens)
+        token = None if isinstance(tokens, SecretsError) else find(tokens, digest)
         if token is None:
-            raise self._failure(client, NOT_VALID, "invalid")
+            if isinstance(tokens, SecretsError) or isinstance(admin_digest, SecretsError):
+                return Unauthorized(
+                    "The token cannot be checked, because the gateway cannot read its tokens; "
+                    "its log says why.",
+                    reason="unreadable",
+                )
+            return Unauthorized(NOT_VALID, reason="invalid")
         if token.has_expired(self._now_s()):
-            raise self._failure(client, "The token has expired; ask for a new one.", "expired")
+            return Unauthorized("The token has expired; ask for a new one.", reason="expired")
         if not token.allows(scope):
             signature = scoped_signature(scope)
             deed = "administer" if signature is None else f"run {signature}"
-            raise Forbidden(f"This token may not {deed}.", scope=scope)
+            return Forbidden(f"This token may not {deed}.", scope=scope)
+        return None
 
-    def _failure(self, client: str, message: str, reason: str) -> ServiceError:
+    def _failure(self, client: str, objection: ServiceError) -> ServiceError:
+        """Count a wrong token; return what is answered."""
         too_many = self._attempts.fail(client)
         if too_many is None:
-            return Unauthorized(message, reason=reason)
+            return objection
         retry_after_s = math.ceil(too_many.retry_after_s)
         if too_many.is_news:
             self._log.warning(
@@ -136,13 +163,13 @@ class TokenGate:
             retry_after_s=retry_after_s,
         )
 
-    def _tokens(self) -> tuple[Token, ...] | None:
-        """Return the tokens; `None`, and a line in the log, when they cannot be read."""
+    def _read(self, read: Callable[[], T]) -> T | SecretsError:
+        """Return what is read, or why it cannot be, which is said in the log."""
         try:
-            return self.store.tokens()
-        except TokensFileError as error:
+            return read()
+        except SecretsError as error:
             self._say_unreadable(str(error))
-            return None
+            return error
 
     def _say_unreadable(self, problem: str) -> None:
         now_s = monotonic_s()

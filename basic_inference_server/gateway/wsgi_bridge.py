@@ -129,7 +129,6 @@ def build_environ(exchange: Exchange, bound_signature: str | None) -> dict[str, 
         "SERVER_NAME": exchange.headers.get(b"host", b"").decode("latin-1").partition(":")[0],
         "SERVER_PORT": str(exchange.connection.local_port),
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": exchange.connection.client,
         "CONTENT_LENGTH": str(len(exchange.body)),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
@@ -140,6 +139,16 @@ def build_environ(exchange: Exchange, bound_signature: str | None) -> dict[str, 
         "wsgi.run_once": False,
         "bis.request_id": exchange.request_id.decode("ascii"),
         "bis.bound_signature": bound_signature,
+        **caller_environ(exchange),
+    }
+    return environ
+
+
+def caller_environ(exchange: Exchange) -> dict[str, Any]:
+    """Return the part of it that says who calls, and with which headers."""
+    environ: dict[str, Any] = {
+        "REMOTE_ADDR": exchange.connection.client,
+        "bis.peer": exchange.connection.peer,
     }
     for name, value in exchange.headers.items():
         key = name.decode("latin-1").upper().replace("-", "_")

@@ -57,7 +57,7 @@ class AsyncStreamSender:
         except ServiceError as error:
             if not self._has_begun:
                 raise
-            body = layout.error(replies.error_body(self._progress.frame, error))
+            body = replies.error_body(self._progress.frame, error)
             await self._push(encode_chunk(body, error.status))
             return error.status >= 500
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from basic_inference_server.core.error_detail import class_raised
 from basic_inference_server.core.errors import EndpointError, ServiceError
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.showing import text_of, trace_of
@@ -105,7 +106,8 @@ class Replies:
     def error_body(self, frame: RequestFrame, error: ServiceError) -> bytes:
         """Log an error and return what the caller is told."""
         self.log_failure(error, frame.request_id)
-        return render_error(error, frame.request_id, self._version)
+        raised = class_raised(error) if error.status >= 500 else None
+        return render_error(error, frame.request_id, self._version, raised)
 
     def log_failure(self, error: ServiceError, request_id: str) -> None:
         """Log an error, with the traceback of what the endpoint has raised."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
+from basic_inference_server.core.error_detail import class_raised
 from basic_inference_server.core.showing import trace_of
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import describe, effective_config, load_shared
@@ -82,6 +83,7 @@ def announce_load_failure(
     cause = error.__cause__ or error
     is_known = isinstance(error, EndpointLoadError)
     reason = str(error) if is_known else f"{spec.server_class} could not load: {describe(error)}"
+    raised = class_raised(error) if is_known else type(error).__name__
     # What everybody may read says which file, not where on the machine it lies.
     reason = reason.replace(spec.base_folder.rstrip("/") + "/", "")
     trace = trace_of(cause)
@@ -90,6 +92,7 @@ def announce_load_failure(
         worker_id=worker_id,
         pid=os.getpid(),
         error=reason[:MAX_ERROR],
+        brief=f"{spec.signature} could not be loaded" + (f" ({raised})" if raised else ""),
         traceback=trace[-MAX_TRACEBACK:],
         is_permanent=isinstance(error, EndpointLoadError) and error.is_permanent,
     )

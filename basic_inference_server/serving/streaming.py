@@ -60,7 +60,7 @@ class StreamSender:
         except ServiceError as error:
             if not has_begun:
                 raise
-            body = layout.error(self._replies.error_body(progress.frame, error))
+            body = self._replies.error_body(progress.frame, error)
             push(encode_chunk(body, error.status))
             return error.status >= 500
         finally:

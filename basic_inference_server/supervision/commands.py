@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from basic_inference_server.core.error_detail import Detail
 from basic_inference_server.core.errors import (
     CallCircle,
     NotFound,
@@ -18,7 +19,11 @@ from basic_inference_server.core.errors import (
 from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.lifecycle import RESTING_STATES
 from basic_inference_server.supervision.quarantine import Strike
-from basic_inference_server.supervision.reports import describe_program, describe_server
+from basic_inference_server.supervision.reports import (
+    describe_program,
+    describe_server,
+    history_told,
+)
 from basic_inference_server.supervision.server import Server
 
 if TYPE_CHECKING:
@@ -70,14 +75,15 @@ class Commands:
     async def list_servers(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return how every server and program does."""
         supervisor = self._supervisor
+        detail = self._detail(message)
         servers = {
             name: describe_server(
-                server, supervisor.gateway_scoreboard, is_detailed=message["is_detailed"]
+                server, supervisor.gateway_scoreboard, detail, is_detailed=message["is_detailed"]
             )
             for name, server in supervisor.servers.items()
         }
         for name, program in supervisor.support.items():
-            servers[name] = describe_program(program)
+            servers[name] = describe_program(program, detail)
         return {
             "AVAIL_SERVERS": supervisor.routing_table().available(),
             "SERVERS": {
@@ -197,14 +203,21 @@ class Commands:
         """Return recorded notifications of one endpoint or of all."""
         return await self._supervisor.store.notifications(message["signature"], message["limit"])
 
-    async def system_overview(self, _message: dict[str, Any]) -> dict[str, Any]:
+    def _detail(self, message: dict[str, Any]) -> Detail:
+        """Return how much a caller is told of errors."""
+        if message["is_detailed"]:
+            return Detail.FULL
+        return Detail(self._supervisor.settings.ERROR_DETAIL)
+
+    async def system_overview(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return what `/system_status` cannot read itself: pids, alerts, history."""
         supervisor = self._supervisor
+        detail = self._detail(message)
         return {
             "processes": supervisor.process_ids(),
             "app_folder": supervisor.app_folder,
-            "alerts": supervisor.alerts(),
-            "history": await supervisor.store.history(),
+            "alerts": supervisor.alerts(detail),
+            "history": history_told(await supervisor.store.history(), detail),
         }
 
     async def support_report(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import socket
+import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from basic_inference_server.core.secrets_folder import (
+    SecretsError,
+    check_file,
+    check_owner,
+    open_secrets_folder,
+    secrets_folder,
+)
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
 from basic_inference_server.supervision.server_parts import ServerPlace
 from basic_inference_server.supervision.socket_folder import SocketFolder, socket_name
@@ -21,6 +30,7 @@ from basic_inference_server.supervision.sockets import (
 )
 
 CONTROL_BACKLOG = 128
+ADMIN_TOKEN = "admin_token"  # noqa: S105 - a file's name, no token
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared only
 
 
@@ -48,6 +58,7 @@ class Places:
     announcement_path: Path
     first_server_port: int
     chosen_ports: frozenset[int] = frozenset()
+    notice_of_secrets: str = ""
     servers: dict[str, ServerPlace] = field(default_factory=dict)
     direct_listeners: dict[str, socket.socket] = field(default_factory=dict)
     _is_announced: bool = False
@@ -169,7 +180,7 @@ class Places:
         """
         restored = self.folder.restore()
         if restored and not self.admin_token_path.exists():
-            ensure_admin_token(self.admin_token_path)
+            place_for_secrets(self.folder.path.parent)
             restored.append(self.admin_token_path.name)
         if self._is_announced and not self.announcement_path.exists():
             self._announce()
@@ -208,11 +219,41 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def ensure_admin_token(path: Path) -> None:
-    """Make the administration token at the first start; keep it afterwards."""
-    if path.exists() and path.stat().st_size:
-        path.chmod(0o600)
-        return
+    """Make the administration token at the first start; keep it afterwards.
+
+    Raises:
+        StartError: what is there is somebody else's, or no file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        try:
+            check_owner(path, status, os.geteuid())
+            if stat.S_ISREG(status.st_mode):
+                path.chmod(0o600)
+            check_file(path, path.lstat(), os.geteuid())
+        except SecretsError as error:
+            raise StartError(str(error)) from error
+        if status.st_size:
+            return
     write_atomically(path, "bis_" + secrets.token_urlsafe(32) + "\n")
+
+
+def place_for_secrets(app_folder: Path) -> tuple[Path, str]:
+    """Return the folder for secrets, and what the operator has to know about it.
+
+    Raises:
+        StartError: the administration token is somebody else's.
+    """
+    try:
+        folder = open_secrets_folder(app_folder)
+    except (SecretsError, OSError) as error:
+        folder = secrets_folder(app_folder)
+        return folder, f"Tokens are of no use, because nothing can be kept secret here: {error}"
+    ensure_admin_token(folder / ADMIN_TOKEN)
+    if folder == app_folder:
+        return folder, ""
+    owner = app_folder.stat().st_uid
+    return folder, f"{app_folder} belongs to user {owner}, so secrets are kept in {folder}."
 
 
 def make_places(
@@ -228,15 +269,14 @@ def make_places(
     except OSError as error:
         raise StartError(f"cannot make the folder {app_folder}: {error.strerror}") from error
     folder = SocketFolder(app_folder)
-    gateway_listener = bind_tcp(host, port)
-    token_path = app_folder / "admin_token"
     try:
-        ensure_admin_token(token_path)
+        folder_of_secrets, notice = place_for_secrets(app_folder)
     except OSError as error:
         raise StartError(
-            f"cannot keep the administration token in {token_path}: {error.strerror}; it has to "
+            f"cannot keep the administration token in {app_folder}: {error.strerror}; it has to "
             "belong to the user who starts the gateway, or go: then a new one is made"
         ) from error
+    gateway_listener = bind_tcp(host, port)
     announcement_path = folder.path / "gateway.json"
     announcement_path.unlink(missing_ok=True)
     control = folder.listen("control.sock", CONTROL_BACKLOG)
@@ -246,10 +286,11 @@ def make_places(
         folder=folder,
         control_path=control.path,
         control_listener=control.listener,
-        admin_token_path=token_path,
+        admin_token_path=folder_of_secrets / ADMIN_TOKEN,
         announcement_path=announcement_path,
         first_server_port=first_server_port,
         chosen_ports=frozenset(settings.own_ports().values()),
+        notice_of_secrets=notice,
     )
     sections = [
         (signature, section)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.error_detail import LOG_HAS_IT, Detail, reason_told
 from basic_inference_server.core.scoreboard import (
     ACCEPTED,
     ANSWERED_5XX,
@@ -25,11 +26,15 @@ from basic_inference_server.supervision.server import Server
 
 
 def describe_server(
-    server: Server, gateway: GatewayScoreboard, *, is_detailed: bool = False
+    server: Server, gateway: GatewayScoreboard, detail: Detail, *, is_detailed: bool = False
 ) -> dict[str, Any]:
     """Return a server's state, workers and counters.
 
-    `is_detailed` adds the last output of a worker that died: it may hold inputs and stacks.
+    Args:
+        server: the server.
+        gateway: the gateway's counters.
+        detail: how much is told of errors.
+        is_detailed: adds the last output of a worker that died: it may hold inputs and stacks.
     """
     life = server.keeper.life
     counters = gateway.totals(server.place.cell)
@@ -63,7 +68,7 @@ def describe_server(
         "abandoned": counters[LOST],
         "timeouts": counters[EXPIRED],
         "busy_s": round(busy_ns / 1e9, 3),
-        "last_error": life.last_error or server.replace_error,
+        "last_error": reason_told(life.last_error or server.replace_error, detail),
         "last_death": _describe_death(server.deaths.last, is_detailed=is_detailed),
         "retry_in_s": _until(life.restart_at_s, now_s),
         "description": server.section.DESCRIPTION or server.endpoint.get("summary", ""),
@@ -91,7 +96,7 @@ def _until(instant_s: float | None, now_s: float) -> float | None:
     return None if instant_s is None else round(max(0.0, instant_s - now_s), 1)
 
 
-def describe_program(program: Program) -> dict[str, Any]:
+def describe_program(program: Program, detail: Detail) -> dict[str, Any]:
     """Return a support process's state and its newest report."""
     life = program.keeper.life
     now_s = monotonic_s()
@@ -105,8 +110,19 @@ def describe_program(program: Program) -> dict[str, Any]:
         "workers": 0,
         "uptime_s": round(now_s - life.since_s, 1) if life.state in SERVING_STATES else 0,
         "restarts": program.restarts,
-        "last_error": life.last_error,
+        "last_error": reason_told(life.last_error, detail),
         "retry_in_s": _until(life.restart_at_s, now_s),
         "reported_s_ago": None if reported_at_s is None else round(now_s - reported_at_s, 1),
         "report": program.report,
     }
+
+
+def history_told(history: dict[str, Any], detail: Detail) -> dict[str, Any]:
+    """Return the history as it is told: which of its errors hold what, it no longer knows."""
+    if detail is Detail.FULL:
+        return history
+    states = [
+        {**state, "error": None if state["error"] is None else LOG_HAS_IT}
+        for state in history["states"]
+    ]
+    return {**history, "states": states}

@@ -11,6 +11,7 @@ import signal
 from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.error_detail import Reason
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import ServerScoreboard, SlotReading, WorkerState
 from basic_inference_server.core.settings import EndpointSettings
@@ -316,7 +317,7 @@ class Server(Lineage):
         self.keeper.feed(WorkersChanged(self.ready_workers, self.target_workers, error), why)
 
     def _on_load_failed(self, generation: Generation, message: dict[str, Any]) -> None:
-        error = message["error"]
+        error = Reason(message["error"], message["brief"])
         self.log.error(
             "load_failed",
             error=error,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from basic_inference_server.core.child_spec import ServerSpec
+from basic_inference_server.core.error_detail import Reason
 from basic_inference_server.core.settings import EndpointSettings
 from basic_inference_server.core.topology import Route
 from basic_inference_server.supervision.endpoint_files import FileStamp
@@ -77,7 +78,8 @@ def make_route(
         idempotent=idempotent if section.IDEMPOTENT is None else section.IDEMPOTENT,
         port=place.port,
         ready_workers=ready_workers,
-        last_error=life.last_error,
+        last_error=None if life.last_error is None else str(life.last_error),
+        last_error_brief=life.last_error.brief if isinstance(life.last_error, Reason) else None,
         restart_at_s=life.restart_at_s,
         quarantine_keeps_body=section.QUARANTINE_KEEP_BODY,
         has_processes=has_processes,

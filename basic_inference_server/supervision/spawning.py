@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import basic_inference_server
+from basic_inference_server.core import support_key
 from basic_inference_server.core.child_spec import (
     SPEC_VARIABLE,
     GatewaySpec,
@@ -26,6 +27,7 @@ from basic_inference_server.supervision.child_process import ChildEvents, ChildP
 from basic_inference_server.supervision.strays import RUN_VARIABLE
 
 GATEWAY = "gateway"
+NETRC_NAMES = (".netrc", "_netrc")
 PACKAGE_PARENT = str(Path(basic_inference_server.__file__).resolve().parent.parent)
 
 # One numeric thread per worker: with more, workers fight for the cores. The telemetry thread of
@@ -47,6 +49,7 @@ class Spawner:
     base_folder: str
     log_secret: str = field(default_factory=lambda: secrets.token_hex(8))
     run_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    support_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     @property
     def record_mark(self) -> bytes:
@@ -127,4 +130,26 @@ class Spawner:
         """Start a support process: an ordinary program that takes `--config_endpoint JSON`."""
         command = [sys.executable, str(path), "--config_endpoint", json.dumps(configuration)]
         environment = self.environment({**extra_environment, RUN_VARIABLE: self.mark(name, number)})
-        return ChildProcess(command, environment, [], self.base_folder, events)
+        if has_netrc(environment):
+            return ChildProcess(command, environment, [], self.base_folder, events)
+        login = anonymous_file(support_key.netrc(self.support_key, name, configuration["SERVER"]))
+        try:
+            environment[support_key.VARIABLE] = f"/proc/self/fd/{login}"
+            return ChildProcess(command, environment, [login], self.base_folder, events)
+        finally:
+            os.close(login)
+
+
+def has_netrc(environment: Mapping[str, str]) -> bool:
+    """Say whether a program with that environment logs in somewhere with a file of the user's."""
+    home = environment.get("HOME")
+    return support_key.VARIABLE in environment or (
+        home is not None and any(os.access(f"{home}/{name}", os.F_OK) for name in NETRC_NAMES)
+    )
+
+
+def anonymous_file(text: str) -> int:
+    """Return the descriptor of a file without a name; the caller closes it."""
+    fd = os.memfd_create("netrc", os.MFD_CLOEXEC)
+    os.write(fd, text.encode())
+    return fd

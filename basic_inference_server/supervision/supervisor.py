@@ -14,6 +14,7 @@ import traceback
 from typing import Any
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.error_detail import Detail, reason_told
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import GatewayScoreboard
@@ -323,7 +324,7 @@ class Supervisor:
             },
         }
 
-    def alerts(self) -> list[dict[str, Any]]:
+    def alerts(self, detail: Detail) -> list[dict[str, Any]]:
         """Return what an operator should look at, most urgent first."""
         urgent = [ServerState.FAILED, ServerState.BACKOFF, ServerState.DEGRADED]
         watched: list[tuple[str, Server | Program]] = [
@@ -331,7 +332,11 @@ class Supervisor:
             *self.support.items(),
         ]
         found = [
-            {"server": name, "state": one.state.value, "error": one.keeper.life.last_error}
+            {
+                "server": name,
+                "state": one.state.value,
+                "error": reason_told(one.keeper.life.last_error, detail),
+            }
             for name, one in watched
             if one.state in urgent
         ]

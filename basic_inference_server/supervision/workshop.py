@@ -141,6 +141,8 @@ class Workshop:
             body_timeout_s=settings.BODY_TIMEOUT,
             idle_timeout_s=settings.IDLE_TIMEOUT,
             max_buffered_bytes=settings.MAX_BUFFERED_MB * 1024 * 1024,
+            support_key=self.spawner.support_key,
+            error_detail=settings.ERROR_DETAIL,
             direct_fds=direct_fds,
         )
         fds = [spec.listen_fd, spec.scoreboard_fd, *direct_fds.values()]

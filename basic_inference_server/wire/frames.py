@@ -30,6 +30,7 @@ CHUNK_HEADER_BYTES: Final = _CHUNK.size
 MAX_MICROSECONDS: Final = 2**32 - 1
 MAX_FIELDS_BYTES: Final = 2**16 - 1
 NOT_A_REQUEST: Final = "not a request frame of this version"
+FIRST_ERROR: Final = 400
 _FAILED: Final = 1
 _STREAM: Final = 2
 
@@ -189,7 +190,10 @@ def decode_reply_header(data: bytes | bytearray) -> ReplyHeader | None:
 
 
 def encode_chunk(data: bytes, status: int = 0) -> bytes:
-    """Return a chunk of a stream; the last one has the status that it has ended with."""
+    """Return a chunk of a stream; the last one has the status that it has ended with.
+
+    From 400 on it holds the body of an error, which the reader puts into the stream's layout.
+    """
     return pack_chunk_header(len(data), status) + data
 
 
@@ -198,10 +202,12 @@ class ChunkReader:
 
     Attributes:
         status: what the stream has ended with; 0 while more is to come.
+        error: the body of the error that it has ended with, if it has.
     """
 
     def __init__(self) -> None:
         self.status = 0
+        self.error = b""
         self._head: bytes = b""  # of a chunk whose header is not complete
         self._left = 0
         self._last_status = 0
@@ -217,7 +223,10 @@ class ChunkReader:
         while True:
             if self._left:
                 part = data[position : position + self._left]
-                contents.append(part)
+                if self._last_status >= FIRST_ERROR:
+                    self.error += part
+                else:
+                    contents.append(part)
                 position += len(part)
                 self._left -= len(part)
                 if self._left:

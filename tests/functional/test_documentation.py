@@ -232,7 +232,7 @@ class Player:
     def _answer(self, command: str) -> Any:
         gateway = self._started()
         token = (self.folder / "_cache" / "admin_token").read_text().strip()
-        variables = {"TOKEN": token, **self.variables}
+        variables = {"TOKEN": token, "ADMIN": token, **self.variables}
         command = re.sub(r"\$([A-Z_]+)", lambda name: variables[name[1]], command)
         method, url, headers, body = parse_curl(self._with_real_ids(command))
         response = requests.request(

@@ -14,6 +14,8 @@ from tests.functional.addresses import client_from
 from tests.functional.answers import check_error
 from tests.functional.endpoint_sources import MIRROR
 from tests.functional.gateways import shared_gateway
+from tests.functional.raw_client import RawClient
+from tests.support.users import another_user, needs_root
 
 pytestmark = pytest.mark.shares_gateway
 
@@ -22,8 +24,8 @@ CHANGES_BY_GET = [
     "/start_server", "/restart_server", "/kill_server", "/update_workers",
     "/support_update_status", "/reload", "/release_quarantine", "/shutdown",
 ]  # fmt: skip
-CHANGES = [*CHANGES_BY_GET, "/create_token", "/revoke_token"]
-ADMINISTRATION = [*CHANGES, "/notifications", "/quarantine", "/list_tokens"]
+ADMINISTRATION = [*CHANGES_BY_GET, "/notifications", "/quarantine"]
+TOKENS = ["/create_token", "/list_tokens", "/revoke_token"]
 READING = ["/list_servers", "/system_status", "/get_paths", "/v1/live", "/v1/ready"]
 FORWARDED = {"X-Forwarded-For": "203.0.113.9"}
 
@@ -85,11 +87,14 @@ def call(gateway: RunningGateway, path: str, headers: dict[str, str]) -> request
         pytest.param({"Origin": "null"}, id="opaque origin"),
         pytest.param({"Host": "evil.example"}, id="foreign host"),
         pytest.param({"Host": "127.0.0.1.evil.example"}, id="host that looks local"),
+        pytest.param({"Referer": "http://evil.example/"}, id="page of another site"),
+        pytest.param({"Sec-Fetch-Site": "cross-site"}, id="browser that says so"),
         pytest.param({"Content-Type": "text/plain"}, id="text"),
-        pytest.param({"Content-Type": "application/x-www-form-urlencoded"}, id="form"),
+        pytest.param({"Content-Type": "multipart/form-data"}, id="multipart"),
+        pytest.param({"Content-Type": ""}, id="no type"),
     ],
 )
-@pytest.mark.parametrize("path", CHANGES)
+@pytest.mark.parametrize("path", CHANGES_BY_GET)
 def test_change_from_where_a_browser_or_proxy_may_sit_is_forbidden(
     gateway: RunningGateway, path: str, headers: dict[str, str]
 ) -> None:
@@ -108,10 +113,41 @@ def test_change_from_a_page_of_the_gateway_itself_is_allowed(
         assert 200 == call(gateway, "/start_server", headers).status_code
 
 
+def test_what_curl_sends_is_allowed(gateway: RunningGateway) -> None:
+    """`curl -d` says of JSON that it is a form; the first specification shuts down with it."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = call(gateway, "/start_server", headers)
+    assert (200, "READY") == (answer.status_code, answer.json()["STATE"])
+
+
+@needs_root
+def test_program_of_another_user_needs_a_token(gateway: RunningGateway) -> None:
+    """As a proxy that runs as a user of its own: it may send what it likes, and read nothing."""
+    for path in ("/shutdown", "/start_server", "/notifications"):
+        with another_user():
+            client = RawClient(gateway.port)
+        with client:
+            client.send_json(path, {"SIGNATURE": "SAFE_KILL_SERVER_CMD"})
+            error = check_error("forbidden", client.read_answer())
+        assert "user that runs the gateway" in error["ERROR"]
+
+
+@pytest.mark.parametrize("path", TOKENS)
+def test_tokens_need_a_token_from_everyone(
+    gateway: RunningGateway, open_gateway: RunningGateway, path: str
+) -> None:
+    """From this machine, and where everybody may do all the rest."""
+    for running in (gateway, open_gateway):
+        error = check_error("unauthorized", call(running, path, {}))
+        assert ("missing", True) == (error["reason"], "scope admin" in error["ERROR"])
+    with_admin_token = call(gateway, path, {**with_token(gateway), **FORWARDED})
+    assert with_admin_token.status_code in {200, 422}
+
+
 def test_every_administration_route_is_tested_here(gateway: RunningGateway) -> None:
     """A new route has to come into the lists above."""
     paths = set(gateway.get("/get_paths").json()["PATHS"])
-    assert paths - {"/run", "/run/<signature>"} == {*ADMINISTRATION, *READING}
+    assert paths - {"/run", "/run/<signature>"} == {*ADMINISTRATION, *TOKENS, *READING}
 
 
 @pytest.mark.parametrize("path", CHANGES_BY_GET)
@@ -147,7 +183,7 @@ def test_notifications_are_administration(gateway: RunningGateway) -> None:
         "Bearer " + "x" * 5000,
     ],
 )
-@pytest.mark.parametrize("path", ADMINISTRATION)
+@pytest.mark.parametrize("path", [*ADMINISTRATION, *TOKENS])
 def test_wrong_token_is_unauthorized_even_from_this_machine(
     gateway: RunningGateway, path: str, authorization: str
 ) -> None:
@@ -223,7 +259,7 @@ def test_status_closed_is_closed_on_the_data_path_too(closed_gateway: RunningGat
     check_error("unauthorized", closed_gateway.run("SYSTEM_STATUS"))
 
 
-@pytest.mark.parametrize("path", ADMINISTRATION)
+@pytest.mark.parametrize("path", [*ADMINISTRATION, *TOKENS])
 def test_untrusted_loopback_needs_a_token(closed_gateway: RunningGateway, path: str) -> None:
     """`ADMIN_TRUST_LOOPBACK: false` asks everybody for the token."""
     for headers in ({}, FORWARDED):

@@ -103,7 +103,7 @@ def read_chunks(data: bytes, cuts: list[int]) -> tuple[bytes, int]:
             contents += reader.read(data[start:end])
     except FrameError:
         return b"", -1
-    return contents, reader.status
+    return contents + reader.error, reader.status
 
 
 @settings(deadline=None, database=None)

@@ -10,6 +10,17 @@ from basic_inference_server.gateway.exchange import Exchange
 from basic_inference_server.gateway.http_connection import HttpConnection
 
 
+class FakePeer:
+    """Stands in for the other end of a connection; `is_ours` is what the kernel says."""
+
+    def __init__(self, *, belongs_to_us: bool = True) -> None:
+        self._belongs_to_us = belongs_to_us
+
+    def is_ours(self) -> bool:
+        """Say whether it belongs to the user that we run as."""
+        return self._belongs_to_us
+
+
 class FakeConnection:
     """Stands in for a client connection; keeps what was answered."""
 
@@ -19,6 +30,7 @@ class FakeConnection:
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
         self.awaited: Exchange | None = None
+        self.peer = FakePeer()
 
     def awaits(self, exchange: Exchange) -> bool:
         """Say whether the client is still there."""

@@ -71,9 +71,9 @@ class Items:
         self.parts.append(content)
         self.came.set()
 
-    def on_end(self, content: bytes, status: int) -> None:
+    def on_end(self, content: bytes, status: int, error: bytes) -> None:
         """Keep the last one."""
-        self._done.set_result((f"end {status}", b"".join([*self.parts, content])))
+        self._done.set_result((f"end {status}", b"".join([*self.parts, content, error])))
 
     def on_lost(self) -> None:
         """End without the last one."""

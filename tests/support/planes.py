@@ -13,6 +13,7 @@ from basic_inference_server.core.topology import Route, RoutingTable, ServerStat
 from basic_inference_server.gateway.casualties import Casualties, OnTaken
 from basic_inference_server.gateway.counters import Counters
 from basic_inference_server.gateway.data_plane import DataPlane
+from basic_inference_server.gateway.error_teller import ErrorTeller
 from basic_inference_server.gateway.exchange import Exchange
 from basic_inference_server.gateway.hub import Call, Hub, Listener
 from basic_inference_server.gateway.token_gate import TokenGate
@@ -79,6 +80,7 @@ class Plane:
 
     def __init__(self, gate: TokenGate | None = None) -> None:
         self.said: list[Event] = []
+        self.may_administer = True
         self.controlled: list[tuple[bytes, str | None]] = []
         self.board = GatewayScoreboard.create()
         self.hub = FakeHub()
@@ -89,6 +91,7 @@ class Plane:
             SPEC, cast("Hub", self.hub), Counters(self.board, 0), self._control,
             self.casualties, EventLog(self.said.append),
             gate or TokenGate(NO_TOKEN, EventLog(self.said.append)),
+            ErrorTeller(SPEC.error_detail, lambda exchange: self.may_administer),
         )  # fmt: skip
         self.know(ROUTE)
 

@@ -24,6 +24,7 @@ from basic_inference_server.wire.frames import (
     decode_reply_header,
     encode_request,
 )
+from basic_inference_server.wire.stream_layouts import layout_of
 from basic_inference_server.worker.flask_worker import WorkerContext
 
 TIMEOUT_S = 30.0
@@ -85,6 +86,9 @@ class Reply:
         data = self.gateway.recv(1 << 20)
         assert self.header is not None
         self.body += self.chunks.read(data) if self.header.is_stream else data
+        if data and self.chunks.status and self.chunks.error:  # the gateway puts it there
+            layout = layout_of(self.content_type.encode())
+            self.body += layout.error(self.chunks.error, bytes(self.body))
         return bool(data)
 
     def _exactly(self, length: int) -> bytes:

@@ -15,6 +15,7 @@ from basic_inference_server.cli import main
 from basic_inference_server.core.tokens import ADMIN, digest_of, find
 from basic_inference_server.core.tokens_file import TOKENS_FILE, TokenStore
 from tests.support.manual_clock import ManualClock
+from tests.support.users import ANOTHER_USER, needs_root
 
 NOW_S = 1_800_000_000.0
 
@@ -210,3 +211,15 @@ def test_folder_that_root_makes_belongs_to_the_owner_of_the_base_folder(
     shell.create()
     for path in (shell.store.path.parent, shell.store.path):
         assert (12345, 23456) == (path.stat().st_uid, path.stat().st_gid)
+
+
+@needs_root
+def test_root_finds_the_folder_that_the_gateway_has_made_for_secrets(shell: CommandLine) -> None:
+    """On a volume that is not the gateway's own; what root makes there is the gateway's."""
+    volume = shell.folder / "_cache"
+    (volume / "private").mkdir(parents=True)
+    (volume / "private").chmod(0o700)
+    os.chown(volume / "private", ANOTHER_USER, 0)
+    shell.create()
+    assert ["private"] == [path.name for path in volume.iterdir()]
+    assert ANOTHER_USER == (volume / "private" / "tokens.json").stat().st_uid

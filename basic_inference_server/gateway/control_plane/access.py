@@ -1,62 +1,40 @@
-"""Who may administer: a token, or the machine itself under conditions that a browser cannot meet.
+"""Who may administer: the holder of a token, or a program of the gateway's own user.
 
-Loopback alone proves nothing: a proxy on the same machine, or a web page in a browser on it, also
-comes from 127.0.0.1. So a call without a token must carry no forwarding header, no foreign
-`Origin`, a local `Host` (against DNS rebinding) and, when it changes something, a JSON body,
-which a page of another origin cannot send without asking first.
+Without a token a call has to come from this machine and meet the conditions of `local_call`, which
+a browser, a proxy and other users' programs cannot meet.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from typing import Any
 
 from basic_inference_server.core.errors import Forbidden, TooManyAttempts, Unauthorized
+from basic_inference_server.core.support_key import reporter
 from basic_inference_server.core.tokens import ADMIN
+from basic_inference_server.gateway.control_plane.local_call import is_loopback, objection
 from basic_inference_server.gateway.token_gate import HOW, TokenGate
-
-FORWARDING_HEADERS = frozenset({
-    "HTTP_FORWARDED", "HTTP_FORWARDED_FOR", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_CLIENT_IP",
-    "HTTP_X_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_X_ORIGINAL_FORWARDED_FOR",
-    "HTTP_X_ORIGINAL_HOST", "HTTP_X_PROXYUSER_IP", "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
-    "HTTP_CF_CONNECTING_IP", "HTTP_TRUE_CLIENT_IP", "HTTP_FASTLY_CLIENT_IP", "HTTP_CDN_LOOP",
-})  # fmt: skip
-FORWARDING_PREFIX = "HTTP_X_FORWARDED"
-
-
-def is_loopback(address: str) -> bool:
-    """Say whether an address is this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        return parsed.ipv4_mapped.is_loopback
-    return parsed.is_loopback
-
-
-def is_local_name(host: str) -> bool:
-    """Say whether a `Host` value, port included or not, names this machine."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
 
 
 class AccessRules:
     """Decides about administration calls."""
 
     def __init__(
-        self, gate: TokenGate, *, admin_open: bool, trust_loopback: bool, status_open: bool
+        self,
+        gate: TokenGate,
+        *,
+        admin_open: bool,
+        trust_loopback: bool,
+        status_open: bool,
+        support_key: str = "",
     ) -> None:
         self._gate = gate
+        self._support_key = support_key
         self._admin_open = admin_open
         self._trust_loopback = trust_loopback
         self._status_open = status_open
 
-    def require_reader(self, environ: Mapping[str, str]) -> None:
+    def require_reader(self, environ: Mapping[str, Any]) -> None:
         """Let anyone read, unless `STATUS_OPEN` is false.
 
         Raises:
@@ -65,7 +43,14 @@ class AccessRules:
         if not self._status_open:
             self.require_administrator(environ, changes=False)
 
-    def may_administer(self, environ: Mapping[str, str]) -> bool:
+    def is_administrator(self, environ: Mapping[str, Any]) -> bool:
+        """Say the same of a caller who wants something else; a wrong token is no attempt then."""
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if self._admin_open or authorization is None or self.reporter(environ) is not None:
+            return self.may_administer(environ)
+        return self._gate.allows(authorization, ADMIN)
+
+    def may_administer(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the caller could also read what only administrators may.
 
         A wrong token counts as an attempt, but takes nothing from a caller that needs none.
@@ -76,7 +61,7 @@ class AccessRules:
             return False
         return True
 
-    def require_administrator(self, environ: Mapping[str, str], *, changes: bool) -> None:
+    def require_administrator(self, environ: Mapping[str, Any], *, changes: bool) -> None:
         """Let administrators pass.
 
         Raises:
@@ -89,34 +74,33 @@ class AccessRules:
             return
         authorization = environ.get("HTTP_AUTHORIZATION")
         client = environ.get("REMOTE_ADDR", "")
-        if authorization is not None:
+        # A support process sends its password along with everything; it is for reports only.
+        if authorization is not None and self.reporter(environ) is None:
             self._gate.admit(authorization, ADMIN, client)
             return
         if not self._trust_loopback or not is_loopback(client):
             raise Unauthorized(f"Administration from here needs a token; {HOW}.", reason="missing")
-        self._require_local_call(environ, changes=changes)
+        reason = objection(environ, changes=changes)
+        if reason is not None:
+            raise Forbidden(reason)
 
-    def _require_local_call(self, environ: Mapping[str, str], *, changes: bool) -> None:
-        forwarded = next(
-            (
-                name
-                for name in environ
-                if name in FORWARDING_HEADERS or name.startswith(FORWARDING_PREFIX)
-            ),
-            None,
-        )
-        if forwarded is not None:
-            header = forwarded.removeprefix("HTTP_").replace("_", "-").title()
-            raise Forbidden(f"The call was forwarded ({header}); administration needs a token.")
-        if not is_local_name(environ.get("HTTP_HOST", "")):
-            raise Forbidden("Host does not name this machine; administration needs a token.")
-        origin = environ.get("HTTP_ORIGIN")
-        if origin is not None and origin.partition("//")[2] != environ.get("HTTP_HOST"):
-            raise Forbidden("Origin is another site; administration needs a token.")
-        media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-        if changes and (
-            environ.get("REQUEST_METHOD") != "POST" or media_type != "application/json"
-        ):
-            raise Forbidden(
-                "Without a token this has to be a POST with Content-Type: application/json."
+    def require_token(self, environ: Mapping[str, Any]) -> None:
+        """Let those pass who send a token for administration; nothing else will do.
+
+        A token outlives the setting or the program that let its maker in.
+
+        Raises:
+            Unauthorized, TooManyAttempts, Forbidden: as `require_administrator`.
+        """
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if authorization is None:
+            raise Unauthorized(
+                f"This needs a token of the scope admin from everyone; {HOW}, or use "
+                "python -m basic_inference_server tokens on the gateway's machine.",
+                reason="missing",
             )
+        self._gate.admit(authorization, ADMIN, environ.get("REMOTE_ADDR", ""))
+
+    def reporter(self, environ: Mapping[str, Any]) -> str | None:
+        """Return the support process that the call is known to come from, if it is one."""
+        return reporter(self._support_key, environ.get("HTTP_AUTHORIZATION"))

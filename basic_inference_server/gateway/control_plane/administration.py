@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
-from basic_inference_server.core.errors import BadInput, BadRequest
+from basic_inference_server.core.errors import BadInput, BadRequest, Forbidden
 from basic_inference_server.core.topology import SHUTDOWN_SIGNATURE
 from basic_inference_server.gateway.control_plane.fields import request_fields, signature_field
 from basic_inference_server.gateway.control_plane.plumbing import (
     administrator_only,
     administrator_reader,
+    control_plane,
     respond,
     supervisor,
 )
@@ -85,13 +86,18 @@ def _whole_number(value: Any) -> int | None:
 
 
 @administration.route("/support_update_status", methods=METHODS)
-@administrator_only
 def support_update_status() -> Response:
-    """Take the report of a support process."""
+    """Take the report of a support process, from itself or from an administrator."""
+    rules = control_plane().rules
+    reporter = rules.reporter(request.environ)
+    if reporter is None:
+        rules.require_administrator(request.environ, changes=True)
     fields = request_fields()
     name = fields.get("SIGNATURE")
     if not isinstance(name, str):
         raise BadInput("SIGNATURE must name the support process.")
+    if reporter not in {None, name}:
+        raise Forbidden(f"This is the password of {reporter}, which reports for itself only.")
     return respond(supervisor().ask("support_report", signature=name, report=fields))
 
 

@@ -27,19 +27,13 @@ from basic_inference_server.wire.error_body import render_error
 BLUEPRINTS = (status, administration, token_administration)
 
 
-def make_flask_application(spec: GatewaySpec, gate: TokenGate) -> Flask:
+def make_flask_application(spec: GatewaySpec, gate: TokenGate, rules: AccessRules) -> Flask:
     """Return the control plane of a gateway process."""
     application = Flask("basic_inference_server", static_folder=None)
     application.url_map.strict_slashes = True  # one slash at the end has been taken off
     application.url_map.merge_slashes = False  # Flask would redirect, with an HTML page
     application.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     log = EventLog(process_sink(), spec.log_level)
-    rules = AccessRules(
-        gate,
-        admin_open=spec.admin_open,
-        trust_loopback=spec.admin_trust_loopback,
-        status_open=spec.status_open,
-    )
     application.extensions[EXTENSION] = ControlPlane(
         rules, SupervisorClient(spec.control_path), spec.app_version, gate.store, log
     )

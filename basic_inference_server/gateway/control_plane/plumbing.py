@@ -74,6 +74,17 @@ def _for_administrators(view: View, *, changes: bool) -> View:
     return guarded
 
 
+def token_holder_only(view: View) -> View:
+    """Guard a route for which a token is needed, whatever else is open."""
+
+    @functools.wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Response:
+        control_plane().rules.require_token(request.environ)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
 def respond(fields: dict[str, Any], status: int = 200) -> Response:
     """Return fields as JSON with the metadata that every answer has."""
     answer = dict(fields)

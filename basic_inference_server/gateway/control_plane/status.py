@@ -46,7 +46,8 @@ def list_servers() -> Response:
 @reader
 def system_status() -> Response:
     """Say how much memory and disk there is, who uses it, and what has happened."""
-    overview = supervisor().ask("system_overview")
+    may_see_errors = control_plane().rules.may_administer(request.environ)
+    overview = supervisor().ask("system_overview", is_detailed=may_see_errors)
     return respond(
         {
             "SYSTEM_STATUS": _resources(overview["processes"], overview["app_folder"]),

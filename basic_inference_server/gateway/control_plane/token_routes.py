@@ -22,18 +22,17 @@ from basic_inference_server.core.tokens import (
 from basic_inference_server.core.tokens_file import TokensFileError
 from basic_inference_server.gateway.control_plane.fields import request_fields
 from basic_inference_server.gateway.control_plane.plumbing import (
-    administrator_only,
-    administrator_reader,
     control_plane,
     respond,
     supervisor,
+    token_holder_only,
 )
 
 token_administration = Blueprint("token_administration", __name__)
 
 
 @token_administration.route("/create_token", methods=["POST"])
-@administrator_only
+@token_holder_only
 def create_token() -> Response:
     """Make a token and show it, this one time."""
     fields = request_fields()
@@ -57,7 +56,7 @@ def create_token() -> Response:
 
 
 @token_administration.route("/list_tokens", methods=["GET", "POST"])
-@administrator_reader
+@token_holder_only
 def list_tokens() -> Response:
     """Show what tokens there are; neither they nor their digests."""
     now_s = wall_s()
@@ -71,7 +70,7 @@ def list_tokens() -> Response:
 
 
 @token_administration.route("/revoke_token", methods=["POST"])
-@administrator_only
+@token_holder_only
 def revoke_token() -> Response:
     """Make a token invalid, in every gateway process and from this moment on."""
     identity = request_fields().get("ID")

@@ -348,6 +348,7 @@ def test_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_file_that_root_writes_belongs_to_the_owner_of_the_folder(store: TokenStore) -> None:
     """A gateway that is not root reads what an administrator made with sudo."""
     os.chown(store.path.parent, 12345, 23456)
+    store = TokenStore(store.path, owner=12345)
     store.create("shop", ("admin",))
     for path in (store.path, store.path.with_suffix(".lock")):
         assert (12345, 23456) == (path.stat().st_uid, path.stat().st_gid)

@@ -23,6 +23,7 @@ from basic_inference_server.core.scoreboard import (
 from basic_inference_server.core.topology import ServerState
 from basic_inference_server.gateway.token_gate import TokenGate
 from tests.support.planes import ROUTE, Plane, error_of
+from tests.support.secret_files import write_secret
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ class ClosedPlane:
     """A data plane whose only endpoint is closed, and the tokens that there are."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "admin_token").write_text("bis_administration")
+        write_secret(folder / "admin_token", "bis_administration")
         self.gate = TokenGate(folder / "admin_token", EventLog(lambda event: None))
         self.plane = Plane(self.gate)
         self.plane.know(replace(ROUTE, is_public=False))

@@ -15,6 +15,7 @@ from basic_inference_server.gateway.attempts import ALLOWED, Attempts
 from basic_inference_server.gateway.challenge import challenge
 from basic_inference_server.gateway.token_gate import TokenGate, presented_token
 from tests.support.manual_clock import ManualClock
+from tests.support.secret_files import write_secret
 
 NOW_S = 1_800_000_000.0
 HERE = "192.0.2.7"
@@ -25,7 +26,7 @@ class Gate:
     """A gate on files of its own, with clocks that a test moves."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "admin_token").write_text(f"{ADMIN_TOKEN}\n")
+        write_secret(folder / "admin_token", f"{ADMIN_TOKEN}\n")
         self.wall = ManualClock(NOW_S)
         self.monotonic = ManualClock()
         self.said: list[Event] = []
@@ -209,6 +210,24 @@ def test_unreadable_tokens_let_only_the_administration_token_pass(
     assert str(gate.store.path) in gate.said[0]["error"]
 
 
+@pytest.mark.parametrize("what", ["folder", "file", "link"])
+def test_administration_token_that_others_may_have_changed_is_none(gate: Gate, what: str) -> None:
+    """Looked at each time; the log says what to do, and the caller whose fault it is."""
+    gate.admit(ADMIN_TOKEN)
+    path = gate.store.path.with_name("admin_token")
+    if what == "folder":
+        path.parent.chmod(0o777)
+    elif what == "file":
+        path.chmod(0o604)
+    else:
+        path.rename(path.with_name("other"))
+        path.symlink_to("other")
+    error = gate.refusal(ADMIN_TOKEN)
+    assert (401, "unreadable") == (error.status, error.details["reason"])
+    assert {"tokens_unreadable"} == {event["event"] for event in gate.said}
+    assert str(path if what != "folder" else path.parent) in gate.said[0]["error"]
+
+
 def test_unreadable_tokens_are_said_at_the_start(gate: Gate) -> None:
     """Before anybody is refused."""
     gate.gate.look()
@@ -236,6 +255,6 @@ def test_unreadable_tokens_hold_nobody_up_who_says_so(gate: Gate) -> None:
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\xc3\xa9\xc3\xa9"])
 def test_administration_token_may_be_any_bytes(gate: Gate, tmp_path: Path, content: bytes) -> None:
     """An operator writes what he likes into the file; it is compared byte by byte."""
-    (tmp_path / "admin_token").write_bytes(content + b"\n")
+    write_secret(tmp_path / "admin_token", content + b"\n")
     gate.admit(content.decode("latin-1"))
     assert 401 == gate.refusal(ADMIN_TOKEN).status

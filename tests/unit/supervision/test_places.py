@@ -13,6 +13,8 @@ from basic_inference_server.supervision.places import (
     ensure_admin_token,
     write_atomically,
 )
+from basic_inference_server.supervision.sockets import StartError
+from tests.support.users import ANOTHER_USER, needs_root
 
 
 def mode_of(path: Path) -> int:
@@ -83,6 +85,23 @@ def test_empty_admin_token_is_replaced(tmp_path: Path) -> None:
     path.write_text("")
     ensure_admin_token(path)
     assert path.read_text().startswith("bis_")
+
+
+@needs_root
+def test_admin_token_of_another_user_ends_the_start(tmp_path: Path) -> None:
+    """The one line says whose it is and what to do."""
+    path = tmp_path / "admin_token"
+    path.write_text("theirs\n")
+    os.chown(path, ANOTHER_USER, 0)
+    with pytest.raises(StartError, match=f"admin_token belongs to user {ANOTHER_USER}"):
+        ensure_admin_token(path)
+
+
+def test_folder_where_the_token_should_be_ends_the_start(tmp_path: Path) -> None:
+    """Nothing is put beside it in silence."""
+    (tmp_path / "admin_token").mkdir()
+    with pytest.raises(StartError, match="admin_token is no regular file"):
+        ensure_admin_token(tmp_path / "admin_token")
 
 
 def test_two_gateways_have_two_tokens(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def read_in_pieces(data: bytes, cuts: list[int]) -> tuple[bytes, int]:
     places = [0, *sorted(cuts), len(data)]
     for start, end in pairwise(places):
         found += reader.read(data[start:end])
-    return found, reader.status
+    return found + reader.error, reader.status
 
 
 @settings(deadline=None, max_examples=100, database=None)
@@ -61,6 +61,14 @@ def test_status_is_there_only_with_the_whole_last_chunk() -> None:
         reader = ChunkReader()
         reader.read(stream[:cut])
         assert 0 == reader.status, cut
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, b""), (422, b"end"), (500, b"end")])
+def test_error_is_kept_apart_from_the_contents(status: int, expected: bytes) -> None:
+    """How much of it a caller is told is for the gateway to say."""
+    reader = ChunkReader()
+    contents = reader.read(stream_of([b"one"], b"end", status))
+    assert (b"oneend", expected) == (contents + expected, reader.error)
 
 
 def test_part_of_a_content_is_handed_on_before_the_rest_is_there() -> None:
