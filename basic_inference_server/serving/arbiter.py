@@ -7,6 +7,7 @@ has loaded, or soon after, is not replaced in a tight loop.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -82,7 +83,16 @@ class ServerArbiter(PreforkArbiter):
     def manage_workers(self) -> None:
         """Bring the number of workers to the target."""
         self.num_workers: int = self._application.scoreboard.target_workers
-        super().manage_workers()
+        if len(self.WORKERS) < self.num_workers:
+            self.spawn_workers()
+        for pid in sorted(self.WORKERS, key=self._worth)[: -self.num_workers]:
+            self.kill_worker(pid, signal.SIGTERM)
+
+    def _worth(self, pid: int) -> tuple[bool, bool, int]:
+        """Order workers: first who leaves anyway, then who has not loaded, then the oldest."""
+        state = self._application.scoreboard.read(self._slots[pid]).state
+        stays = pid not in self._asked_to_leave
+        return stays, state not in UNLOADED_STATES, self.WORKERS[pid].age
 
     def handle_ttin(self) -> None:
         """SIGTTIN: the supervisor has changed the target."""
