@@ -136,7 +136,7 @@ class ServerArbiter(PreforkArbiter):
             had_loaded=had_loaded,
             was_parked=reading.state is WorkerState.PARKED,
             was_busy=reading.state is WorkerState.BUSY,
-            is_clean=was_asked or (end is End.LEFT and status == 0),
+            is_clean=end is End.LEFT,
             was_unused=had_loaded and not was_used and lived_s < YOUNG_S,
             has_crashed=end is End.UNUSED and lived_s < YOUNG_S,
             retry_in_s=round(pause_s, 1),
@@ -145,7 +145,7 @@ class ServerArbiter(PreforkArbiter):
 
 def _end_of(reading: SlotReading, status: int, *, was_asked: bool, was_used: bool) -> End:
     """Return how a worker has ended; `os._exit(0)` in an endpoint is not how one leaves."""
-    if was_asked or reading.state is WorkerState.LEAVING:
+    if was_asked or (status == 0 and reading.state is WorkerState.LEAVING):
         return End.LEFT
     if reading.state in UNLOADED_STATES:
         return End.UNLOADED
