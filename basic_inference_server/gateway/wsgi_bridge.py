@@ -10,12 +10,14 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from basic_inference_server.core.errors import InternalError, Overloaded
 from basic_inference_server.core.logs import EventLog
+from basic_inference_server.gateway.call_threads import CallThreads
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -44,15 +46,14 @@ class WsgiBridge:
     ) -> None:
         self._make_application = make_application
         self._application: WSGIApplication | None = None
-        self._threads = _new_threads()
-        self._lacks_threads = False
+        self._threads = CallThreads(THREADS, "control-plane", log)
         self._waiting = 0
         self._log = log
         self._version = version
 
     def warm_up(self) -> None:
         """Import Flask and build the application in a thread, before anybody asks for it."""
-        with contextlib.suppress(RuntimeError):  # no thread can be started; the first call will
+        with contextlib.suppress(Overloaded):  # without a thread; the first call will do it
             self._threads.submit(self._get_application)
 
     def _get_application(self) -> WSGIApplication:
@@ -64,58 +65,20 @@ class WsgiBridge:
         """Answer the exchange through the application.
 
         Raises:
-            Overloaded: more calls wait than the threads can serve soon, or no thread can be
-                started; the call will never be executed.
+            Overloaded: more calls wait than the threads can serve soon, or there is no thread.
         """
         if self._waiting >= MAX_WAITING:
             raise Overloaded("Too many administration calls are waiting.", retry_after_s=1)
         loop = asyncio.get_running_loop()
-        done = self._submit(build_environ(exchange, bound_signature))
+        environ = build_environ(exchange, bound_signature)
+        future = self._threads.submit(partial(self._call, environ))
         self._waiting += 1
-        done.add_done_callback(lambda done: loop.call_soon_threadsafe(self._answer, exchange, done))
+        future.add_done_callback(
+            lambda done: loop.call_soon_threadsafe(self._answer, exchange, done)
+        )
 
-    def _submit(self, environ: dict[str, Any]) -> Future[WsgiResponse]:
-        """Have a thread make the response.
-
-        An executor that cannot start a thread raises, and keeps the call for the next thread all
-        the same; so the call itself looks whether it was refused, by a future of its own.
-        """
-        done: Future[WsgiResponse] = Future()
-        try:
-            self._threads.submit(self._call, environ, done)
-        except RuntimeError as error:
-            if done.cancel():
-                self._forget_refused(environ)
-                self._note_threads(str(error))
-                raise Overloaded(
-                    f"No thread can be started for an administration call: {error}.",
-                    retry_after_s=1,
-                ) from error
-        else:
-            self._note_threads(None)
-        return done
-
-    def _forget_refused(self, environ: dict[str, Any]) -> None:
-        """Keep nothing of a refused call: its executor would, so it only ends what it has."""
-        environ.clear()
-        self._threads.shutdown(wait=False)
-        self._threads = _new_threads()
-
-    def _note_threads(self, error: str | None) -> None:
-        """Say once that threads cannot be started, and once that they can be again."""
-        if error is not None and not self._lacks_threads:
-            self._log.error("no_thread", error=error)
-        elif error is None and self._lacks_threads:
-            self._log.info("threads_again")
-        self._lacks_threads = error is not None
-
-    def _call(self, environ: dict[str, Any], done: Future[WsgiResponse]) -> None:
-        if not done.set_running_or_notify_cancel():
-            return
-        try:
-            done.set_result(call_wsgi(self._get_application(), environ))
-        except BaseException as error:  # noqa: BLE001 - the caller is told, the thread goes on
-            done.set_exception(error)
+    def _call(self, environ: dict[str, Any]) -> WsgiResponse:
+        return call_wsgi(self._get_application(), environ)
 
     def _answer(self, exchange: Exchange, done: Future[WsgiResponse]) -> None:
         self._waiting -= 1
@@ -137,11 +100,7 @@ class WsgiBridge:
 
     def close(self) -> None:
         """Let running calls end; take no new ones."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _new_threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="control-plane")
+        self._threads.close()
 
 
 def build_environ(exchange: Exchange, bound_signature: str | None) -> dict[str, Any]:
