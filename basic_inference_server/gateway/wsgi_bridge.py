@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from basic_inference_server.core.errors import InternalError, Overloaded
@@ -44,15 +45,14 @@ class WsgiBridge:
     ) -> None:
         self._make_application = make_application
         self._application: WSGIApplication | None = None
-        self._lanes = Lanes()
-        self._lacks_threads = False
+        self._lanes = Lanes(log)
         self._log = log
         self._version = version
 
     def warm_up(self) -> None:
         """Import Flask and build the application in a thread, before anybody asks for it."""
-        with contextlib.suppress(RuntimeError):  # no thread can be started; the first call will
-            self._lanes.prompt.submit(self._get_application)
+        with contextlib.suppress(Overloaded):  # without a thread; the first call will do it
+            self._lanes.prompt.threads.submit(self._get_application)
 
     def _get_application(self) -> WSGIApplication:
         if self._application is None:
@@ -63,38 +63,21 @@ class WsgiBridge:
         """Answer the exchange through the application.
 
         Raises:
-            Overloaded: more calls wait than the threads can serve soon, or no thread can be
-                started; the call will never be executed.
+            Overloaded: more calls wait than the threads can serve soon, or there is no thread.
         """
         environ = build_environ(exchange, bound_signature)
         lane = self._lanes.of(environ["PATH_INFO"])
         if lane.waiting >= MAX_WAITING:
             raise Overloaded("Too many administration calls are waiting.", retry_after_s=1)
         loop = asyncio.get_running_loop()
-        done = self._submit(lane, environ)
+        done = lane.threads.submit(partial(self._call, environ))
         lane.waiting += 1
         done.add_done_callback(
             lambda done: loop.call_soon_threadsafe(self._answer, exchange, lane, done)
         )
 
-    def _submit(self, lane: Lane, environ: dict[str, Any]) -> Future[WsgiResponse]:
-        try:
-            done = lane.submit(lambda: call_wsgi(self._get_application(), environ))
-        except RuntimeError as error:
-            self._note_threads(str(error))
-            raise Overloaded(
-                f"No thread can be started for an administration call: {error}.", retry_after_s=1
-            ) from error
-        self._note_threads(None)
-        return done
-
-    def _note_threads(self, error: str | None) -> None:
-        """Say once that threads cannot be started, and once that they can be again."""
-        if error is not None and not self._lacks_threads:
-            self._log.error("no_thread", error=error)
-        elif error is None and self._lacks_threads:
-            self._log.info("threads_again")
-        self._lacks_threads = error is not None
+    def _call(self, environ: dict[str, Any]) -> WsgiResponse:
+        return call_wsgi(self._get_application(), environ)
 
     def _answer(self, exchange: Exchange, lane: Lane, done: Future[WsgiResponse]) -> None:
         lane.waiting -= 1

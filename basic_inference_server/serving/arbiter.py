@@ -114,8 +114,8 @@ class ServerArbiter(PreforkArbiter):
         Those that leave do not count: each is replaced while it still runs, where there is room.
         """
         target = self._application.scoreboard.target_workers
-        staying = [pid for pid in self.WORKERS if not self._leaves(pid)]
-        for pid in staying[: max(0, len(staying) - target)]:  # the oldest ones
+        staying = sorted((pid for pid in self.WORKERS if not self._leaves(pid)), key=self._worth)
+        for pid in staying[: max(0, len(staying) - target)]:
             self.kill_worker(pid, signal.SIGTERM)
         in_the_way = sum(
             not self._has_room_beside(pid) for pid in self.WORKERS if pid not in staying
@@ -124,6 +124,11 @@ class ServerArbiter(PreforkArbiter):
         if missing > 0:
             self.num_workers: int = min(len(self.WORKERS) + missing, SLOTS_PER_GENERATION)
             self.spawn_workers()
+
+    def _worth(self, pid: int) -> tuple[bool, int]:
+        """Order workers: first who has not loaded, then the oldest."""
+        state = self._application.scoreboard.read(self._slots[pid]).state
+        return state not in UNLOADED_STATES, self.WORKERS[pid].age
 
     def _has_room_beside(self, pid: int) -> bool:
         """Say whether a worker as large as that one fits into the memory that is free."""
@@ -186,7 +191,7 @@ class ServerArbiter(PreforkArbiter):
             had_loaded=had_loaded,
             was_parked=reading.state is WorkerState.PARKED,
             was_busy=reading.state is WorkerState.BUSY,
-            is_clean=was_asked or (end is End.LEFT and status == 0),
+            is_clean=end is End.LEFT,
             was_unused=had_loaded and not was_used and lived_s < YOUNG_S,
             has_crashed=end is End.UNUSED and lived_s < YOUNG_S,
             retry_in_s=round(pause_s, 1),

@@ -175,17 +175,24 @@ class Commands:
         """Scale a server and wait until it has that many workers, or cannot."""
         server = self._server(message)
         before, count = server.target_workers, message["count"]
+        known_error = server.keeper.life.last_error
         server.scale(count)
+
+        def trouble() -> str | None:
+            """Return what keeps the new workers from coming."""
+            error = server.keeper.life.last_error
+            return server.fork_error or (error if error != known_error else None)
+
         if server.state in SERVING_STATES:
             await self._wait(
                 server,
                 lambda: (
                     server.ready_workers == count
                     or server.state not in SERVING_STATES
-                    or server.fork_error is not None
+                    or (count > before and trouble() is not None)
                 ),
             )
-        error = server.fork_error
+        error = trouble()
         if error is not None and server.target_workers == count > before:
             server.scale(before)
             raise NotReady(

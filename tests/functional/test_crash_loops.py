@@ -45,6 +45,11 @@ class EndingWorker(FlaskWorker):
             threading.Timer(0.05, os._exit, [3]).start()
         if is_on("replaced"):
             os._exit(0)
+        if is_on("growing") and self.worker_id == 1:
+            if Path("tried").exists():
+                threading.Event().wait(60)
+            Path("tried").touch()
+            os._exit(0)
 
     def _predict(self, inputs):
         return {"pid": os.getpid()}
@@ -62,9 +67,9 @@ def section(fault: str) -> dict[str, Any]:
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """A gateway that opens when every endpoint is settled; one of them is well at first."""
     folder = tmp_path_factory.mktemp("loops")
-    for fault in (*FAULTS, "half"):
+    for fault in (*FAULTS, "half", "growing"):
         (folder / fault).touch()
-    endpoints = {fault: section(fault) for fault in (*FAULTS, "replaced")}
+    endpoints = {fault: section(fault) for fault in (*FAULTS, "replaced", "growing")}
     endpoints["half"] = {**section("half"), "NR_WORKERS": 2}
     with shared_gateway(folder, endpoints, {"ending": ENDING}, NO_STARTUP_WAIT=False) as running:
         yield running
@@ -109,6 +114,17 @@ def test_new_generation_that_exits_with_0_leaves_the_old_one(gateway: RunningGat
     assert pid == gateway.run("replaced").json()["pid"]
     fault.unlink()
     assert 200 == gateway.post("/restart_server", {"SIGNATURE": "replaced"}).status_code
+
+
+def test_worker_more_that_exits_with_0_is_refused(gateway: RunningGateway) -> None:
+    """`/update_workers` says why instead of waiting, and the worker that serves goes on."""
+    pid = gateway.run("growing").json()["pid"]
+    answer = gateway.post("/update_workers", {"SIGNATURE": "growing", "NR_WORKERS": 2})
+    error = check_error("not_ready", answer)["ERROR"]
+    assert f"growing goes on with NR_WORKERS 1: {QUIT}" == error
+    eventually(lambda: gateway.servers()["growing"]["worker_pids"] == [pid])
+    shown = gateway.servers()["growing"]
+    assert (1, 1, "READY") == (shown["workers"], shown["ready_workers"], shown["state"])
 
 
 def test_idle_worker_that_exits_with_0_has_died(gateway: RunningGateway) -> None:
