@@ -285,6 +285,9 @@ def resolve(
             sources[key] = f"environment {ENVIRONMENT_PREFIX}{key}"
         else:
             sources[key] = "file" if key in config else "default"
+            continue
+        if key in config and config[key] != merged[key]:
+            sources[key] += f"; the file has {masked(key, config[key])}"
     return settings, sources
 
 
