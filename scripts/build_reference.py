@@ -163,7 +163,8 @@ def settings_page() -> str:
         f"the environment variable `{ENVIRONMENT_PREFIX}<KEY>` (top level only, but not "
         "`CONFIG_ENDPOINTS`; JSON or plain text), `--set KEY=VALUE` on the command line, "
         "`--host` and `--port`.",
-        "The first log event, `settings`, shows each top-level value and where it came from.",
+        "The first log event, `settings`, shows each top-level value, where it came from, and what "
+        "the file has instead.",
         f"A key of your own whose name contains {secret} is shown as `***` there.",
         "",
         "## Keys that nothing reads",

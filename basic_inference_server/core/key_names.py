@@ -9,6 +9,11 @@ from typing import Any, Final
 LIKENESS: Final = 0.86
 # Words with which other programs begin or end the names of their numbers.
 COUNTING_WORDS: Final = frozenset({"NR", "N", "NUM", "NUMBER", "OF", "COUNT", "MAX"})
+ARGUMENTS: Final = {
+    "APP_FOLDER": "--app_folder",
+    "BASE_FOLDER": "--base_folder",
+    "FIRST_SERVER_PORT": "--first_server_port",
+}
 # Variables with the prefix of our settings that are none: those of the client, and those that the
 # gateway hands to its own processes.
 OTHER_VARIABLES: Final = frozenset(
@@ -86,6 +91,9 @@ def _top_level_problem(
         yield (
             f"{shown}: belongs to an endpoint's section: write CONFIG_ENDPOINTS.<signature>.{key}"
         )
+        return
+    if key in ARGUMENTS:
+        yield f"{shown}: is no setting; write {ARGUMENTS[key]} on the command line"
         return
     meant = near_miss(key, top)
     if meant:

@@ -321,6 +321,9 @@ def resolve(
             sources[key] = f"environment {ENVIRONMENT_PREFIX}{key}"
         else:
             sources[key] = "file" if key in config else "default"
+            continue
+        if key in config and config[key] != merged[key]:
+            sources[key] += f"; the file has {masked(key, config[key])}"
     return settings, sources
 
 
@@ -339,6 +342,10 @@ def unused_settings(
             for key in section.model_extra or {}
             if key in TOP_LEVEL
         ]
+        if section.BATCH_WAIT_MS and section.BATCH_SIZE == 1:
+            unused.append(
+                f"CONFIG_ENDPOINTS.{signature}.BATCH_WAIT_MS: has no effect without BATCH_SIZE"
+            )
     variables = unused_variables(os.environ, ENVIRONMENT_PREFIX, TOP_LEVEL)
     return unused + [f"{name}: no setting is read from this variable" for name in variables]
 

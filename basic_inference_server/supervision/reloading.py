@@ -70,7 +70,11 @@ class Reloading:
                 if sentence not in unused_settings(self._supervisor.settings):
                     log.warning("setting_ignored", message=sentence)
             done = await self._apply(plan, settings, left, why)
-            log.say("error" if done["FAILED"] else "info", "reloaded", why=why, **_lowered(done))
+            values = {key: getattr(settings, key) for key in plan.settings} or None
+            log.say(
+                "error" if done["FAILED"] else "info", "reloaded", why=why, values=values,
+                **_lowered(done),
+            )  # fmt: skip
         if done["FAILED"]:
             failed = ", ".join(done["FAILED"])
             raise NotReady(

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -104,9 +105,9 @@ def settings_of(gateway: RunningGateway) -> dict[str, Any]:
 def test_settings_are_logged_once_with_their_sources(configured: RunningGateway) -> None:
     """The command line is laid over the environment, that over the file, that over defaults."""
     expected = {
-        "GRACEFUL_TIMEOUT": "3.0 (command line)",
+        "GRACEFUL_TIMEOUT": "3.0 (command line; the file has 5)",
         "SERVER_NAME": "argued (command line)",
-        "MAX_BODY_BYTES": "4096 (environment BIS_MAX_BODY_BYTES)",
+        "MAX_BODY_BYTES": "4096 (environment BIS_MAX_BODY_BYTES; the file has 8192)",
         "CORS_ORIGINS": "['https://a.example'] (environment BIS_CORS_ORIGINS)",
         "LOG_LEVEL": "debug (file)",
         "NO_STARTUP_WAIT": "False (default)",
@@ -165,13 +166,13 @@ def test_address_of_the_configuration_is_the_gateways(tmp_path: Path) -> None:
     with running_gateway(tmp_path, environment={"BIS_PORT": "0"}, command=command) as gateway:
         (opened,) = [event for event in gateway.events if event["event"] == "gateway_open"]
         assert ("127.0.0.2", gateway.port) == (opened["host"], opened["port"])
-        assert ["127.0.0.2 (file)", "0 (environment BIS_PORT)"] == [
+        assert ["127.0.0.2 (file)", "0 (environment BIS_PORT; the file has 5002)"] == [
             settings_of(gateway)[key] for key in ("HOST", "PORT")
         ]
         live = f"http://127.0.0.2:{gateway.port}/v1/live"
         assert 200 == requests.get(live, timeout=10).status_code
-        with socket.socket() as elsewhere:
-            assert elsewhere.connect_ex(("127.0.0.1", gateway.port))
+        ours = psutil.Process(gateway.process.pid).net_connections("tcp")
+        assert ("127.0.0.2", gateway.port) in [tuple(one.laddr) for one in ours]
 
 
 @pytest.mark.shares_gateway

@@ -87,7 +87,10 @@ def test_hangup_reloads_changed_files_and_settings(launch: Launch) -> None:
         (gateway.base_folder / "endpoints" / "demo.py").write_text(source)
         configure(gateway, {"demo": {}}, MAX_BODY_BYTES=2000, GATEWAY_WORKERS=2)
         gateway.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "reloaded" in [event["event"] for event in gateway.events])
+        (reloaded,) = eventually(
+            lambda: [event for event in gateway.events if event["event"] == "reloaded"]
+        )
+        assert {"GATEWAY_WORKERS": 2, "MAX_BODY_BYTES": 2000} == reloaded["values"]
         sent = client.sent
         eventually(lambda: client.sent > sent + 50)
     assert {"200"} == set(client.outcomes), (client.outcomes, client.failures)

@@ -68,6 +68,9 @@ def test_near_miss_of_a_section_key(key: str, meant: str | None) -> None:
                      "CONFIG_ENDPOINTS.<signature>.BATCH_SIZE?", id="misplaced and misspelt"),
         pytest.param({**MINIMAL, "host": "127.0.0.1"},
                      "host: there is no such key; did you mean HOST?", id="lower case"),
+        pytest.param({**MINIMAL, "FIRST_SERVER_PORT": 6000},
+                     "FIRST_SERVER_PORT: is no setting; write --first_server_port on the command "
+                     "line", id="argument"),
         pytest.param({"CONFIG_ENDPOINTS": {"demo": {"WORKERS": 2}}},
                      "CONFIG_ENDPOINTS.demo.WORKERS: there is no such key; did you mean "
                      "NR_WORKERS?", id="section"),
@@ -102,13 +105,15 @@ def test_what_nothing_reads_is_told_with_its_source(monkeypatch: pytest.MonkeyPa
     """Own keys are allowed, and nobody has to guess that they have no effect."""
     monkeypatch.setenv("BIS_NOTHING", "1")
     monkeypatch.setenv("BIS_CONFIG_ENDPOINTS", "{}")
-    config = {**MINIMAL, "CONFIG_ENDPOINTS": {"demo": {"MAX_BODY_BYTES": 5000, "WEIGHT": 1}}}
+    section = {"MAX_BODY_BYTES": 5000, "WEIGHT": 1, "BATCH_WAIT_MS": 5}
+    config = {**MINIMAL, "CONFIG_ENDPOINTS": {"demo": section}}
     settings, sources = resolve({**config, "STORE": {}}, {"NOPE": 1})
     assert [
         "STORE (file): there is no such setting",
         "NOPE (command line): there is no such setting",
         "CONFIG_ENDPOINTS.demo.MAX_BODY_BYTES: a setting of the top level; "
         "here it is only the endpoint's own",
+        "CONFIG_ENDPOINTS.demo.BATCH_WAIT_MS: has no effect without BATCH_SIZE",
         "BIS_CONFIG_ENDPOINTS: no setting is read from this variable",
         "BIS_NOTHING: no setting is read from this variable",
     ] == unused_settings(settings, sources)

@@ -261,15 +261,19 @@ def test_deeper_source_wins_and_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     """File, then environment, then command line; each key says where its value came from."""
     monkeypatch.setenv("BIS_GATEWAY_WORKERS", "2")
     monkeypatch.setenv("BIS_LOG_LEVEL", "debug")
-    config = {**MINIMAL, "SERVER_NAME": "file", "GATEWAY_WORKERS": 3, "LOG_LEVEL": "error"}
-    checked, sources = resolve(config, {"LOG_LEVEL": "warning"})
+    config = {**MINIMAL, "SERVER_NAME": "file", "GATEWAY_WORKERS": 3, "LOG_LEVEL": "error",
+              "HOST": "::1", "MY_TOKEN": "secret"}  # fmt: skip
+    overrides = {"LOG_LEVEL": "warning", "HOST": "::1", "MY_TOKEN": "other"}
+    checked, sources = resolve(config, overrides)
     assert ("file", 2, "warning", 30) == (
         checked.SERVER_NAME, checked.GATEWAY_WORKERS, checked.LOG_LEVEL, checked.GRACEFUL_TIMEOUT,
     )  # fmt: skip
     assert {
         "SERVER_NAME": "file",
-        "GATEWAY_WORKERS": "environment BIS_GATEWAY_WORKERS",
-        "LOG_LEVEL": "command line",
+        "GATEWAY_WORKERS": "environment BIS_GATEWAY_WORKERS; the file has 3",
+        "LOG_LEVEL": "command line; the file has error",
+        "HOST": "command line",
+        "MY_TOKEN": "command line; the file has ***",
         "GRACEFUL_TIMEOUT": "default",
     }.items() <= sources.items()
 
