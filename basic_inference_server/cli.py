@@ -24,10 +24,16 @@ from basic_inference_server.main import (
 )
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a gateway; the first four are the seeds' own."""
+def add_run_arguments(
+    parser: argparse.ArgumentParser,
+    host: str = "0.0.0.0",  # noqa: S104 - what `run_gateway.py` and `run.sh` are specified to do
+) -> None:
+    """Add the arguments of a gateway; the first four are the seeds' own.
+
+    `host` is where it listens when nothing is said.
+    """
     add_folder_arguments(parser)
-    parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104
+    parser.add_argument("--host", default=host, help=f"address to listen on ({host})")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port; 0 takes a free one")
     add_config_argument(parser)
     parser.add_argument("--first_server_port", "--first-server-port", type=int, default=None,
@@ -81,17 +87,23 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(prog="python -m basic_inference_server", description=__doc__)
     parser.add_argument("--version", action="version", version=LIB_VER)
     commands = parser.add_subparsers(dest="command", required=True)
     run_parser = commands.add_parser("run", help="run the gateway of a folder")
-    add_run_arguments(run_parser)
+    # As other development servers do: whoever types this is at the machine.
+    add_run_arguments(run_parser, host="127.0.0.1")
     run_parser.set_defaults(action=run)
     add_tokens_commands(
         commands.add_parser("tokens", help="create, list and revoke tokens of a gateway's folder")
     )
     add_new_arguments(commands.add_parser("new", help="write a new endpoint with its test"))
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    arguments = make_parser().parse_args(argv)
     arguments.action(arguments)
