@@ -161,9 +161,6 @@ class HttpWorker(Worker):
                 connection.enforce_deadline(now_s)
             if os.getppid() != self.ppid:
                 stopping.set()
-            if not stopping.is_set() and not all(port.is_open for port in self._ports):
-                self.events.critical("port_lost", message="a new process takes over")
-                stopping.set()
             await asyncio.sleep(HEARTBEAT_S)
 
 
