@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from basic_inference_server.testing import RunningGateway, start_gateway
+from basic_inference_server.testing import RunningGateway, running_gateway, start_gateway
 from tests.faults.ledger import Ledger
 from tests.functional.endpoint_sources import GATED_LOAD
 from tests.functional.gateways import Gate, run_to_end
@@ -111,6 +112,40 @@ def test_gateway_that_cannot_listen_does_not_say_that_it_is_open(
     assert f"Cannot start: {line} port" in gateway.output.splitlines()
     events = [event["event"] for event in gateway.events]
     assert ("cannot_start" in events, "gateway_open" in events) == (True, False)
+
+
+@pytest.mark.chaos  # the intruder has to be quicker than the start of a process
+def test_reload_of_a_port_that_cannot_be_opened_is_refused_and_can_be_repeated(
+    tmp_path: Path, intruder: socket.socket
+) -> None:
+    """What was there goes on; the next reload tries again although nothing has changed."""
+    port = free_port()
+    write_project(tmp_path, {"echo": {}}, {"echo": ECHO})
+    with running_gateway(tmp_path) as gateway, ThreadPoolExecutor(1) as background:
+        endpoints = {"echo": {}, "new": {"SERVER_CLASS": "echo", "PORT": port}}
+        write_project(tmp_path, endpoints, {})
+        answer = background.submit(lambda: gateway.post("/reload", timeout_s=60))
+        eventually(lambda: is_bound(port))
+        intruder.bind(("127.0.0.1", port))
+        intruder.listen(1)
+        refused = answer.result(60)
+        assert 503 == refused.status_code
+        assert f"port {port} on 127.0.0.1 is in use" in refused.json()["FAILED"]["gateway"]
+        assert 3 == gateway.run("echo", INPUT_VALUE=1).json()["result"]
+        intruder.close()
+        assert is_refused(port)
+        assert 200 == gateway.post("/reload", timeout_s=60).status_code
+        assert not is_refused(port)
+
+
+def is_bound(port: int) -> bool:
+    """Say whether somebody has a port, listening or not."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
 
 
 def test_stop_under_load_answers_everything_that_was_accepted(launch: Launch) -> None:
