@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import ipaddress
 import socket
@@ -24,13 +25,22 @@ def urls(listener: socket.socket) -> list[str]:
     """Return every URL under which a port can be reached from this or another machine."""
     host, port = listener.getsockname()[:2]
     hosts = [host]
-    if not int.from_bytes(socket.inet_pton(listener.family, host), "big"):  # every address
-        takes_ipv4 = listener.family == socket.AF_INET or not listener.getsockopt(
-            socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
-        )
-        hosts = list(_ipv4_addresses()) if takes_ipv4 else []
-        hosts += _ipv6_addresses() if listener.family == socket.AF_INET6 else []
+    if _address(listener).is_unspecified:
+        with contextlib.suppress(OSError):  # a sandbox may not say: then it is the wildcard
+            hosts = _addresses_of_this_machine(listener)
     return [f"http://[{one}]:{port}" if ":" in one else f"http://{one}:{port}" for one in hosts]
+
+
+def _address(listener: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    host: str = listener.getsockname()[0]
+    return ipaddress.ip_address(host.partition("%")[0])
+
+
+def _addresses_of_this_machine(listener: socket.socket) -> list[str]:
+    if listener.family == socket.AF_INET:
+        return list(_ipv4_addresses())
+    takes_ipv4 = not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return [*(_ipv4_addresses() if takes_ipv4 else ()), *_ipv6_addresses()]
 
 
 def _ipv4_addresses() -> Iterator[str]:
@@ -55,8 +65,7 @@ def _ipv6_addresses() -> Iterator[str]:
 
 def is_reachable(listener: socket.socket) -> bool:
     """Say whether other machines can connect to a port."""
-    host = listener.getsockname()[0].partition("%")[0]
-    return not ipaddress.ip_address(host).is_loopback
+    return not _address(listener).is_loopback
 
 
 def open_endpoints(
