@@ -14,7 +14,7 @@ from pathlib import Path
 from basic_inference_server.core.settings import EndpointSettings
 
 SIOCGIFCONF = 0x8912
-IFREQ_BYTES = 40
+IFREQ_BYTES = 24 + 2 * struct.calcsize("P")
 MAX_ADDRESSES = 100
 GLOBAL_SCOPE = "00"
 LOOPBACK_SCOPE = "10"
