@@ -19,7 +19,7 @@ from basic_inference_server.cli_tokens import (
 )
 from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.logger import Logger
-from basic_inference_server.core.settings import DEFAULT_HOST, DEFAULT_PORT, unused_settings
+from basic_inference_server.core.settings import DEFAULT_PORT, unused_settings
 from basic_inference_server.main import (
     FlaskGateway,
     report_config_error,
@@ -29,10 +29,17 @@ from basic_inference_server.main import (
 from basic_inference_server.supervision.endpoint_files import missing_files
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a gateway; the first four are the seeds' own."""
+def add_run_arguments(
+    parser: argparse.ArgumentParser,
+    host: str = DEFAULT_HOST,
+) -> None:
+    """Add the arguments of a gateway; the first four are the seeds' own.
+
+    `host` is where it listens when neither the command line nor the configuration says.
+    """
     add_folder_arguments(parser)
-    parser.add_argument("--host", help=f"address to listen on (HOST, or {DEFAULT_HOST})")
+    parser.set_defaults(default_host=host)
+    parser.add_argument("--host", help=f"address to listen on (HOST, or {host})")
     parser.add_argument("--port", type=int,
                         help=f"port; 0 takes a free one (PORT, or {DEFAULT_PORT})")  # fmt: skip
     add_config_argument(parser)
@@ -62,13 +69,13 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
-def check(log: Logger, overrides: Mapping[str, Any]) -> None:
+def check(log: Logger, overrides: Mapping[str, Any], default_host: str) -> None:
     """Print that the configuration is valid, and what in it has no effect.
 
     Raises:
         ConfigError: it is not; a start would refuse it, or have an endpoint that has failed.
     """
-    settings, sources = settings_for(log.config_data, overrides)
+    settings, sources = settings_for(log.config_data, overrides, default_host)
     missing = missing_files(Path(log.base_folder) / "endpoints", settings.CONFIG_ENDPOINTS)
     enabled = {name for name, one in settings.CONFIG_ENDPOINTS.items() if not one.DISABLED}
     if enabled & missing.keys():
@@ -89,7 +96,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
         overrides = parse_overrides(arguments.overrides)
         if arguments.check_config:
-            check(log, with_address(overrides, arguments.host, arguments.port))
+            given = with_address(overrides, arguments.host, arguments.port)
+            check(log, given, arguments.default_host)
             return
     except ConfigError as error:
         report_config_error(error)
@@ -97,6 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
         log,
         host=arguments.host,
         port=arguments.port,
+        default_host=arguments.default_host,
         first_server_port=arguments.first_server_port,
         settings=overrides,
     )
@@ -108,18 +117,24 @@ def print_any_text() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    print_any_text()
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(prog="python -m basic_inference_server", description=__doc__)
     parser.add_argument("--version", action="version", version=LIB_VER)
     commands = parser.add_subparsers(dest="command", required=True)
     run_parser = commands.add_parser("run", help="run the gateway of a folder")
-    add_run_arguments(run_parser)
+    # As other development servers do: whoever types this is at the machine.
+    add_run_arguments(run_parser, host="127.0.0.1")
     run_parser.set_defaults(action=run)
     add_tokens_commands(
         commands.add_parser("tokens", help="create, list and revoke tokens of a gateway's folder")
     )
     add_new_arguments(commands.add_parser("new", help="write a new endpoint with its test"))
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    print_any_text()
+    arguments = make_parser().parse_args(argv)
     arguments.action(arguments)

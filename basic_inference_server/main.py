@@ -21,6 +21,7 @@ from basic_inference_server.core.descriptors import (
 from basic_inference_server.core.logger import Logger
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.settings import (
+    DEFAULT_HOST,
     GatewaySettings,
     application_version,
     masked,
@@ -63,6 +64,7 @@ class FlaskGateway:
         server_names: run only these endpoints of the configuration.
         first_server_port: where the servers' own ports begin; 0 takes free ones.
         settings: top-level settings laid over file and environment.
+        default_host: where to listen when nothing says so.
 
     Raises:
         SystemExit: when the gateway has stopped: 0 drained, 1 forced; 4 cannot start, 78 wrong
@@ -80,6 +82,7 @@ class FlaskGateway:
         server_names: Sequence[str] | None = None,
         first_server_port: int | None = None,
         settings: Mapping[str, Any] | None = None,
+        default_host: str = DEFAULT_HOST,
     ) -> None:
         prepare_process()
         # Not resolved: configuration and code go through the same link, whatever it leads to later.
@@ -87,7 +90,7 @@ class FlaskGateway:
         given = with_address(settings, host, port)
 
         def read_settings(config: Mapping[str, Any]) -> tuple[GatewaySettings, dict[str, str]]:
-            return settings_for(select_servers(config, server_names), given)
+            return settings_for(select_servers(config, server_names), given, default_host)
 
         try:
             checked, sources = read_settings(log.config_data)
@@ -121,14 +124,16 @@ class FlaskModelServer:
 
 
 def settings_for(
-    config: Mapping[str, Any], overrides: Mapping[str, Any] | None
+    config: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None,
+    default_host: str = DEFAULT_HOST,
 ) -> tuple[GatewaySettings, dict[str, str]]:
     """Return the checked settings of a gateway, and where each key came from.
 
     Raises:
         ConfigError: the configuration is wrong.
     """
-    settings, sources = resolve(config, overrides)
+    settings, sources = resolve(config, overrides, {"HOST": default_host})
     settings.check_port(settings.PORT)
     return settings, sources
 

@@ -296,16 +296,20 @@ def environment_overrides(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def resolve(
-    config: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+    config: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[GatewaySettings, dict[str, str]]:
     """Lay environment and command line over the file; return settings and each key's source.
+
+    `defaults` are laid under the file, where they are not those of the settings.
 
     Raises:
         ConfigError: see `validate`.
     """
     from_environment = environment_overrides(os.environ)
     from_command_line = dict(overrides or {})
-    merged = {**config, **from_environment, **from_command_line}
+    merged = {**(defaults or {}), **config, **from_environment, **from_command_line}
     misspelt = [*variable_problems(os.environ, ENVIRONMENT_PREFIX, TOP_LEVEL, IN_A_SECTION)]
     try:
         settings = validate(merged)

@@ -180,9 +180,6 @@ class HttpWorker(Worker):
             limits.enforce(monotonic_s())
             if os.getppid() != self.ppid:
                 stopping.set()
-            if not stopping.is_set() and not all(port.is_open for port in self._ports):
-                self.events.critical("port_lost", message="a new process takes over")
-                stopping.set()
             await asyncio.sleep(HEARTBEAT_S)
 
 

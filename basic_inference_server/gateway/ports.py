@@ -26,7 +26,7 @@ class OpenPort:
 
     @property
     def is_open(self) -> bool:
-        """Whether the loop still accepts: it closes a socket on which accepting fails."""
+        """Whether the loop accepts: it closes, without a word, a socket that cannot listen."""
         return self.listener.fileno() >= 0
 
 

@@ -61,8 +61,8 @@ class Program(Lineage):
 
     @property
     def is_serving(self) -> bool:
-        """Whether a process of it is ready for requests."""
-        return any(generation.ready_pids for generation in self.generations)
+        """Whether a process of it takes requests."""
+        return any(one.ready_pids for one in (self.current, self.replacement) if one)
 
     def restart(self, why: str) -> None:
         """End the running process; a new one follows at once."""

@@ -36,6 +36,7 @@ class Reloading:
         self._supervisor = supervisor
         self._places = places
         self._lock = asyncio.Lock()
+        self._is_gateway_behind = False  # it runs with what was before the last reload
 
     @property
     def is_busy(self) -> bool:
@@ -130,7 +131,7 @@ class Reloading:
             supervisor.servers[name].replace(f"its file has changed ({why})")
         supervisor.push_table()
         failed = await self._settle([*plan.added, *plan.replaced, *plan.adjusted, *new_code])
-        if plan.needs_new_gateway:
+        if plan.needs_new_gateway or self._is_gateway_behind:
             await self._replace_gateway(failed, why)
         for one in left:
             one.listener.close()
@@ -216,6 +217,7 @@ class Reloading:
         await gateway.keeper.wait_until(lambda: gateway.is_settled, WAIT_S)
         gateway.replace(why)
         await gateway.keeper.wait_until(lambda: gateway.replacement is None, WAIT_S)
+        self._is_gateway_behind = gateway.replace_error is not None
         if gateway.replace_error is not None:
             failed["gateway"] = gateway.replace_error
 

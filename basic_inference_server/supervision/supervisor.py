@@ -33,6 +33,7 @@ from basic_inference_server.supervision.log_sink import ThreadedSink
 from basic_inference_server.supervision.places import Places
 from basic_inference_server.supervision.program import Program
 from basic_inference_server.supervision.quarantine import Quarantine
+from basic_inference_server.supervision.reach import open_endpoints, urls, warning
 from basic_inference_server.supervision.reloading import Reloading
 from basic_inference_server.supervision.server import Server
 from basic_inference_server.supervision.server_parts import ServerHooks
@@ -273,13 +274,21 @@ class Supervisor:
         self.store.record_state(name, life.state.value, why, life.last_error)
         if name == "gateway" and life.state is ServerState.READY:
             asyncio.get_running_loop().call_soon(self._places.announce_open)
-            self.log.info(
-                "gateway_open", host=self._places.host, port=self._places.port,
-                url=self._places.url,
-            )  # fmt: skip
+            self.log.info("gateway_open", **self._where())
             for program in self.support.values():
                 if program.state is not ServerState.DISABLED:
                     program.start("the gateway is open")
+
+    def _where(self) -> dict[str, Any]:
+        places, sections = self._places, self.settings.CONFIG_ENDPOINTS
+        names = open_endpoints(sections, places.gateway_listener, places.direct_listeners)
+        return {
+            "message": warning(names),
+            "host": places.host,
+            "port": places.port,
+            "url": places.url,
+            "addresses": ", ".join(urls(places.gateway_listener)),
+        }
 
     def _open_if_due(self) -> None:
         """Let clients in: at once, or when every enabled endpoint is ready or has failed."""

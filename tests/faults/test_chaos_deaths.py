@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -149,6 +151,30 @@ def another(find: Callable[[], int], known: set[int]) -> bool:
         return find() not in known
     except (IndexError, TypeError, psutil.Error):  # it is not there at the moment
         return False
+
+
+def pauses_of_the_gateway(gateway: RunningGateway) -> list[float]:
+    """Return how long the gateway was told to wait before it started again, each time."""
+    return [
+        event["retry_in_s"]
+        for event in gateway.events
+        if event.get("server") == "gateway" and event.get("state") == "BACKOFF"
+    ]
+
+
+def test_stop_while_no_gateway_process_runs_tells_who_was_lost(launch: Launch) -> None:
+    """Clients that the kernel has taken, and that nobody can answer any more, are counted."""
+    gateway = launch()
+    while max(pauses_of_the_gateway(gateway), default=0) < 3:
+        known = len(pauses_of_the_gateway(gateway))
+        os.killpg(eventually(lambda: gateway_masters(gateway))[0].pid, signal.SIGKILL)
+        eventually(lambda known=known: len(pauses_of_the_gateway(gateway)) > known)  # type: ignore[misc]
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), 10))
+        assert 1 == gateway.stop()
+    (stopped,) = [event for event in gateway.events if event["event"] == "stopped"]
+    assert (False, 3) == (stopped["drained"], stopped["cut"])
 
 
 def test_killed_supervisor_under_load(tmp_path: Path, figure: Figure) -> None:

@@ -19,6 +19,7 @@ from tests.functional.answers import check_error
 from tests.functional.gateways import processes_in
 from tests.support.bundled import DISABLED, SERVING, bundled_configuration
 from tests.support.eventually import eventually
+from tests.support.own_network import free_port, own_network
 
 pytestmark = pytest.mark.shares_gateway
 
@@ -34,7 +35,10 @@ CLOSE_TO_ROMANIA = ["bulgaria", "slovakia", "hungary", "moldova", "latvia"]
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    """What is shipped, in a folder of its own so that nothing is written into the checkout."""
+    """What is shipped, in a folder of its own so that nothing is written into the checkout.
+
+    On the default ports, where they are ours alone.
+    """
     folder = tmp_path_factory.mktemp("bundled")
     for name in SHIPPED:
         (folder / name).symlink_to(ROOT / name)
@@ -42,7 +46,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
     # Only the waiting is shortened: shipped is a report every 10 seconds.
     configuration["CONFIG_ENDPOINTS"]["support_process"]["PING_INTERVAL"] = 1
     (folder / "config_gateway.txt").write_text(json.dumps(configuration))
-    command = [sys.executable, "run_gateway.py", "--host", "127.0.0.1", "--port", "0"]
+    with own_network() as is_ours:
+        arguments = [] if is_ours else ["--port", str(free_port())]
+        yield from run([sys.executable, "run_gateway.py", *arguments], folder)
+
+
+def run(command: list[str], folder: Path) -> Iterator[RunningGateway]:
+    """Run the bundled gateway; it has to be ready and to leave nothing behind."""
     with running_gateway(folder, command=command, timeout_s=ALL_WITHIN_S) as running:
         eventually(
             lambda: running.get("/v1/ready").status_code == 200,
@@ -93,6 +103,9 @@ def test_every_bundled_endpoint_is_available(gateway: RunningGateway) -> None:
     assert {"DISABLED"} == {answer["SERVERS"][name]["state"] for name in DISABLED}
     # tests/unit/test_published_ports.py counts on it: a disabled server has a port, too.
     assert {*SERVING, *DISABLED} == gateway.server_ports.keys()
+    ports = {name: answer["SERVERS"][name]["port"] for name in gateway.server_ports}
+    assert gateway.server_ports == ports
+    assert 1 + len(ports) == len({gateway.port, *ports.values()})
 
 
 def test_error_page_shows_what_is_available(gateway: RunningGateway) -> None:

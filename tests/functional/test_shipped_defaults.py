@@ -150,6 +150,14 @@ def test_every_server_has_a_port_of_its_own(shared: Started, arguments: list[str
     assert shared.gateway.server_ports == shown
 
 
+def test_log_says_who_can_reach_what(shared: Started) -> None:
+    """Every address is shown, and the endpoints that are open to other machines."""
+    (opened,) = [event for event in shared.gateway.events if event["event"] == "gateway_open"]
+    assert "0.0.0.0" == opened["host"]
+    assert f"http://127.0.0.1:{shared.gateway.port}" in opened["addresses"].split(", ")
+    assert "without a token: echo, gated, twice." in opened["message"]
+
+
 @pytest.mark.parametrize("signature", ["echo", "gated", "twice"])
 def test_own_port_is_answered_by_its_own_endpoint(shared: Started, signature: str) -> None:
     """Not by the endpoint that was started first."""

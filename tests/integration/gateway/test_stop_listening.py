@@ -184,8 +184,8 @@ def test_fault_of_one_connection_does_not_keep_the_others_from_their_answers() -
     assert "AttributeError: a fault of ours" in scene.events[0]["traceback"]
 
 
-def test_port_that_was_lost_does_not_keep_the_others_from_closing() -> None:
-    """The loop closes a socket on which accepting fails; what the others have taken is served."""
+def test_port_that_is_none_does_not_keep_the_others_from_closing() -> None:
+    """What the others have taken is served."""
 
     async def act(scene: Scene) -> Drain:
         await scene.client(REQUEST)
