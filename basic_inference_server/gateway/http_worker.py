@@ -16,7 +16,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from basic_inference_server.core.child_spec import GatewaySpec
-from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.clock import Standstill, monotonic_s
 from basic_inference_server.core.logs import EventLog, RecordWriter, route_library_logging
 from basic_inference_server.core.scoreboard import GatewayScoreboard
 from basic_inference_server.core.topology import RoutingTable
@@ -149,10 +149,14 @@ class HttpWorker(Worker):
 
     async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:
         """Every second: tell gunicorn that the loop turns, enforce deadlines, miss the master."""
+        standstill = Standstill()
         while True:
             self.notify()
             now_s = monotonic_s()
+            stood_still_s = standstill.look(now_s)
             for connection in list(limits.connections):
+                if stood_still_s:
+                    connection.give_time(stood_still_s)
                 connection.enforce_deadline(now_s)
             if os.getppid() != self.ppid:
                 stopping.set()
