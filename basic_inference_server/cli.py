@@ -19,7 +19,7 @@ from basic_inference_server.cli_tokens import (
 )
 from basic_inference_server.core.config_file import ConfigError
 from basic_inference_server.core.logger import Logger
-from basic_inference_server.core.settings import DEFAULT_PORT, unused_settings
+from basic_inference_server.core.settings import DEFAULT_HOST, DEFAULT_PORT, unused_settings
 from basic_inference_server.main import (
     FlaskGateway,
     report_config_error,

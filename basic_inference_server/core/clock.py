@@ -16,6 +16,27 @@ monotonic_ns = time.monotonic_ns
 wall_s = time.time
 
 
+class Standstill:
+    """Notices that this process has not run for a while: it was stopped, frozen or starved.
+
+    Who judges others by the clock looks before, because they have probably stood still as well.
+
+    Args:
+        longest_s: how much time may pass between two looks.
+    """
+
+    def __init__(self, longest_s: float = 3.0) -> None:
+        self._longest_s = longest_s
+        self._looked_at_s: float | None = None
+
+    def look(self, now_s: float) -> float:
+        """Return for how many seconds it has stood still since the last look; mostly 0."""
+        before_s, self._looked_at_s = self._looked_at_s, now_s
+        if before_s is None or now_s - before_s <= self._longest_s:
+            return 0.0
+        return now_s - before_s
+
+
 class SecondCache:
     """Texts of the current second, rendered once per second instead of once per request."""
 

@@ -287,6 +287,13 @@ class HttpConnection(asyncio.Protocol):
 
     # --- deadlines
 
+    def give_time(self, seconds: float) -> None:
+        """Count against the client none of the time for which this process has stood still."""
+        if self._room_until_s is not None:
+            self._room_until_s += seconds
+        if self.deadline_s is not None:
+            self.deadline_s += seconds
+
     def enforce_deadline(self, now_s: float) -> None:
         """End a connection that is too slow; called for each one about once a second."""
         if self._room_until_s is not None and now_s >= self._room_until_s:

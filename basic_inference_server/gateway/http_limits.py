@@ -64,6 +64,12 @@ class HttpLimits:
         self.connections.discard(connection)
         self.unsent.forget(connection)
 
+    def give_time(self, seconds: float) -> None:
+        """Count against nobody the time for which this process has stood still."""
+        if seconds:
+            for connection in self.connections:
+                connection.give_time(seconds)
+
     def enforce(self, now_s: float) -> None:
         """End the connections that are too slow; called about once a second."""
         for connection in list(self.connections):

@@ -14,7 +14,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from basic_inference_server.core.child_spec import GatewaySpec
-from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.clock import Standstill, monotonic_s
 from basic_inference_server.core.descriptors import most_connections
 from basic_inference_server.core.library_logging import route_library_logging
 from basic_inference_server.core.logs import EventLog, RecordWriter
@@ -175,9 +175,12 @@ class HttpWorker(Worker):
 
     async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:
         """Every second: tell gunicorn that the loop turns, enforce deadlines, miss the master."""
+        standstill = Standstill()
         while True:
             self.notify()
-            limits.enforce(monotonic_s())
+            now_s = monotonic_s()
+            limits.give_time(standstill.look(now_s))
+            limits.enforce(now_s)
             if os.getppid() != self.ppid:
                 stopping.set()
             await asyncio.sleep(HEARTBEAT_S)

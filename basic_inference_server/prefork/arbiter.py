@@ -16,7 +16,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.clock import Standstill, monotonic_s
 from basic_inference_server.prefork.gunicorn_log import GunicornLog
 from basic_inference_server.prefork.respawn import Places
 
@@ -59,6 +59,9 @@ class PreforkArbiter(Arbiter):
         self._fork_error: str | None = None
         self._fork_pause_s = 0.0
         self._fork_at_s = 0.0
+        self._standstill = Standstill()
+        self._standstill.look(monotonic_s())
+        self._murder_from_s = 0.0
 
     def on_worker_exit(self, pid: int, status: int, *, was_asked: bool) -> None:
         """Take note of an ended worker, its `waitpid` status, and whether it was asked to leave."""
@@ -127,6 +130,14 @@ class PreforkArbiter(Arbiter):
                 self._asked_to_leave.discard(pid)
                 self.on_worker_exit(pid, status, was_asked=was_asked)
 
+    def murder_workers(self) -> None:
+        """End workers that do not beat, unless the master has not run itself for a while."""
+        now_s = monotonic_s()
+        if self._standstill.look(now_s):
+            self._murder_from_s = now_s + self.timeout
+        if now_s >= self._murder_from_s:
+            super().murder_workers()
+
     def kill_worker(self, pid: int, sig: int) -> None:
         """Signal a worker, and ask it only once to leave.
 
@@ -160,7 +171,11 @@ class PreforkArbiter(Arbiter):
         self.LISTENERS = []
         deadline_s = monotonic_s() + self.cfg.graceful_timeout
         self.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
-        while self.WORKERS and monotonic_s() < deadline_s:
+        while self.WORKERS:
+            now_s = monotonic_s()
+            deadline_s += self._standstill.look(now_s)
+            if now_s >= deadline_s:
+                break
             if {signal.SIGINT, signal.SIGQUIT} & set(self.wait_for_signals(timeout=0.1)):
                 self.kill_workers(signal.SIGQUIT)
             self.reap_workers()

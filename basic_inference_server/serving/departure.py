@@ -45,7 +45,8 @@ class Departure:
         self._has_begun = True
         now_ns = monotonic_ns()
         self._slot.leave(now_ns)
-        self._slot.set_state(WorkerState.LEAVING, now_ns)
+        if not failed:  # what has failed is found in the state in which it did
+            self._slot.set_state(WorkerState.LEAVING, now_ns)
         exit_code = FAILED if failed else 0
         try:
             threading.Thread(

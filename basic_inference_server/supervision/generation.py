@@ -62,6 +62,11 @@ class Generation:
         else:
             self.process.signal_group(signal.SIGTERM)
 
+    def give_time(self, seconds: float) -> None:
+        """Put off the moment at which those are killed that do not leave."""
+        if self._kill_at_s is not None:
+            self._kill_at_s += seconds
+
     def kill(self) -> None:
         """End all processes now."""
         if self.process is not None:

@@ -72,6 +72,11 @@ class Lineage:
         self._drop_replacement("it was stopped")
         self.keeper.feed(StopRequested(), why)
 
+    def give_time(self, seconds: float) -> None:
+        """Count for nobody the time for which we have stood still."""
+        for generation in self.generations:
+            generation.give_time(seconds)
+
     def kill(self) -> None:
         """End all its processes at once."""
         for generation in self.generations:

@@ -77,6 +77,12 @@ class Program(Lineage):
         self.report = report
         self.reported_at_s = monotonic_s()
 
+    def give_time(self, seconds: float) -> None:
+        """Count for nobody the time for which we have stood still."""
+        super().give_time(seconds)
+        if self.reported_at_s is not None:
+            self.reported_at_s += seconds
+
     def tick(self, now_s: float) -> None:
         """Do what is due."""
         self._reap(now_s)

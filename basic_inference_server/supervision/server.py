@@ -154,6 +154,11 @@ class Server(Lineage):
             self.replace_error = None
             self.start(why)
 
+    def give_time(self, seconds: float) -> None:
+        """Count for nobody the time for which we have stood still."""
+        super().give_time(seconds)
+        self._watch.excuse(seconds)
+
     def tick(self, now_s: float) -> None:
         """Do what is due: restart, kill the hung, collect the retired."""
         for generation in self.generations:

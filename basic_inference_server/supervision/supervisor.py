@@ -13,7 +13,7 @@ import signal
 import traceback
 from typing import Any
 
-from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.clock import Standstill, monotonic_s
 from basic_inference_server.core.error_detail import Detail, reason_told
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog
@@ -74,6 +74,7 @@ class Supervisor:
         self.reloading = Reloading(self, places)
         self._control = ControlSocket(Commands(self).handlers(), self._greeting, self.log)
         self.start_error: str | None = None
+        self._standstill = Standstill()
         self._is_open = False
         self._stop_reason: str | None = None
         self._is_stop_fast = False
@@ -207,7 +208,17 @@ class Supervisor:
         self._is_stop_fast = True
         self.request_stop(reason)
 
+    def _give_time(self, now_s: float) -> float:
+        """Give everybody as much time as we have stood still; return how much."""
+        seconds = self._standstill.look(now_s)
+        if seconds:
+            self.log.warning("stood_still", seconds=round(seconds, 1))
+            for one in (*self.servers.values(), self.gateway, *self.support.values()):
+                one.give_time(seconds)
+        return seconds
+
     def _tick(self, now_s: float) -> None:
+        self._give_time(now_s)
         for server in self.servers.values():
             server.tick(now_s)
             if server.state in BROKEN_STATES and self._files.changed(server.signature):
@@ -390,6 +401,7 @@ class Supervisor:
         fast_at_s = monotonic_s() + FAST_STOP_S / 2
         while not all(child.is_gone for child in children):
             now_s = monotonic_s()
+            deadline_s += self._give_time(now_s)
             if now_s >= deadline_s or (self._is_stop_fast and now_s >= fast_at_s):
                 return False
             for server in self.servers.values():

@@ -7,6 +7,7 @@ first gets SIGABRT, which shows its stacks, and SIGKILL when that does not help.
 from __future__ import annotations
 
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ HANG_GRACE_NS = 100_000_000
 KILL_AFTER_S = 1.0
 SILENCE_NS = 10 * NS_PER_S
 PARKED_NS = NS_PER_S
+MOST_STILLS = 16
 LEAVING_NS = 3 * NS_PER_S // 2  # a worker ends itself after a second
 ASKED_S = 3.0  # a worker looks once a second whether it is asked, and ends in another one
 
@@ -48,7 +50,21 @@ class WorkerWatch:
         self._log = log
         self._is_stopped = is_stopped
         self._doomed: dict[int, tuple[Verdict, float]] = {}
+        self._stills_ns: deque[tuple[int, int]] = deque(maxlen=MOST_STILLS)
         self._deaf: dict[int, float] = {}  # asked to leave, nothing to do, still there: since when
+
+    def excuse(self, seconds: float) -> None:
+        """Count for nobody the time for which we have stood still, and they as well."""
+        now_ns = monotonic_ns()
+        self._stills_ns.append((now_ns - int(seconds * NS_PER_S), now_ns))
+        self._deaf.clear()
+
+    def _stood_still_ns(self, since_ns: int) -> int:
+        return sum(max(0, end - max(begin, since_ns)) for begin, end in self._stills_ns)
+
+    def _running_ns(self, since_ns: int, now_ns: int) -> int:
+        """Return how long it has run since then; what stood still did not."""
+        return now_ns - since_ns - self._stood_still_ns(since_ns)
 
     def verdict_on(self, pid: int) -> Verdict | None:
         """Return why that worker was ended, once; `None` if it was not ended from here."""
@@ -102,7 +118,7 @@ class WorkerWatch:
     def _stays_for_too_long(self, slot: SlotReading, now_ns: int, now_s: float) -> bool:
         """Say whether a worker that has to leave, and has nothing to finish, does not."""
         if slot.state is WorkerState.LEAVING:
-            return now_ns - slot.since_ns > LEAVING_NS
+            return self._running_ns(slot.since_ns, now_ns) > LEAVING_NS
         if slot.state is WorkerState.BUSY or not (slot.asked_ns or slot.is_leaving):
             self._deaf.pop(slot.pid, None)
             return False
@@ -118,13 +134,16 @@ class WorkerWatch:
 
     def _broken_rule(self, slot: SlotReading, now_ns: int) -> str | None:
         if slot.state is WorkerState.BUSY and slot.deadline_ns:
-            if now_ns > slot.deadline_ns + HANG_GRACE_NS:
+            excused_ns = self._stood_still_ns(slot.started_ns)
+            if now_ns > slot.deadline_ns + excused_ns + HANG_GRACE_NS:
                 seconds = (now_ns - slot.started_ns) / NS_PER_S
                 return f"hang: one request took {seconds:.1f} s, longer than TIMEOUT"
         elif slot.state is WorkerState.LOADING:
-            if now_ns - slot.since_ns > self.load_timeout_s * NS_PER_S:
+            if self._running_ns(slot.since_ns, now_ns) > self.load_timeout_s * NS_PER_S:
                 return f"it did not load within LOAD_TIMEOUT ({self.load_timeout_s:g} s)"
-        elif slot.state is WorkerState.IDLE and now_ns - slot.heartbeat_ns > SILENCE_NS:
+        elif slot.state is WorkerState.IDLE and (
+            self._running_ns(slot.heartbeat_ns, now_ns) > SILENCE_NS
+        ):
             return f"no sign of life for {SILENCE_NS / NS_PER_S:g} s"
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import threading
@@ -15,12 +16,12 @@ import psutil
 import pytest
 
 from basic_inference_server.testing import RunningGateway
-from tests.faults.calls import do, wait_until_ready
+from tests.faults.calls import InBackground, do, wait_until_ready
 from tests.faults.conftest import ENV
 from tests.faults.ledger import Ledger, summary_ms
 from tests.functional.answers import check_error
 from tests.support.eventually import eventually
-from tests.support.processes import role
+from tests.support.processes import role, tree
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 Launch = Callable[..., RunningGateway]
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIM = Path(__file__).parent / "shims" / "moved_clock.c"
 HOUR_S = 3600
 HARD_MB = 256
+STANDSTILL_S = 17  # longer than what any watch allows: 10 s for a worker, 15 s for the gateway
 
 
 def scores(gateway: RunningGateway) -> dict[str, int]:
@@ -149,6 +151,36 @@ def pids_of(gateway: RunningGateway) -> list[int]:
     server = gateway.servers()["misbehaving"]
     processes = role(gateway, "gateway")
     return sorted([server["pid"], *server["worker_pids"], *(p.pid for p in processes)])
+
+
+def test_standstill_of_everything_ends_nobody(launch: Launch, figure: Figure) -> None:
+    """A frozen container, SIGSTOP of all: whoever wakes first finds nobody guilty."""
+    gateway = launch({"misbehaving": {"NR_WORKERS": 2, "TIMEOUT": 60, **ENV}})
+    gate = gateway.base_folder / "gate"
+    gate.touch()
+    before = pids_of(gateway)
+    processes = [psutil.Process(gateway.process.pid), *tree(gateway)]
+    with gate.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        held = InBackground(lambda: do(gateway, "misbehaving", "gate", 60, GATE=str(gate)))
+        eventually(lambda: gateway.servers()["misbehaving"]["busy_workers"] == 1)
+        for process in processes:
+            process.suspend()
+        try:
+            threading.Event().wait(STANDSTILL_S)
+        finally:
+            for process in processes:
+                process.resume()
+        fields = {"SIGNATURE": "misbehaving", "DO": "sleep", "SECONDS": 0.002}
+        with Ledger(gateway.port, 50, fields, 4) as load:
+            pass
+        load.check()
+    answer = held.result(60)
+    said = [event for event in gateway.events if event["event"] == "stood_still"]
+    figure(f"{dict(load.outcomes)}, stood still for {said[0]['seconds']} s")
+    assert {"200"} == set(load.outcomes), load.failures()[:3]
+    assert 200 == answer.status_code
+    assert before == pids_of(gateway)
 
 
 def test_signals_that_masters_know_lose_nothing(launch: Launch, figure: Figure) -> None:

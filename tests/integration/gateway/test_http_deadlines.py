@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from basic_inference_server.gateway.http_connection import HttpConnection
+from basic_inference_server.gateway.http_limits import HttpLimits
 from tests.support.eventually import eventually
 from tests.support.http_harness import HttpHarness, RawHttp, request
 
@@ -219,3 +221,13 @@ def test_slow_clients_cost_the_others_nothing(
     for client in slow:
         client.send(b"st\r\n\r\n")
     assert [200] * 100 == [client.read().status for client in slow]
+
+
+def test_time_in_which_the_process_stood_still_is_given_to_clients() -> None:
+    """Nobody is cut off for what nobody could have sent or read meanwhile."""
+    connection = HttpConnection(HttpLimits(lambda exchange, signature: None, 1000, "1"))
+    connection.give_time(17)
+    assert connection.deadline_s is None
+    connection.deadline_s = connection._room_until_s = 100.0
+    connection.give_time(17)
+    assert (117, 117) == (connection.deadline_s, connection._room_until_s)

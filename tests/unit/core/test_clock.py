@@ -8,7 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from basic_inference_server.core.clock import SecondCache, monotonic_ns, monotonic_s, utc_timestamp
+from basic_inference_server.core.clock import (
+    SecondCache,
+    Standstill,
+    monotonic_ns,
+    monotonic_s,
+    utc_timestamp,
+)
 from tests.support.manual_clock import ManualClock
 
 LEAP_DAY_S = 1709164799.75  # 2024-02-28T23:59:59.75Z
@@ -64,3 +70,9 @@ def test_real_clocks_agree() -> None:
     """Seconds and nanoseconds are of the same clock."""
     assert abs(monotonic_s() - monotonic_ns() / 1e9) < 1
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", utc_timestamp())
+
+
+def test_standstill_is_a_look_that_comes_much_too_late() -> None:
+    """A look a bit late is a busy machine; the first one has nothing to compare with."""
+    standstill = Standstill(longest_s=3.0)
+    assert [0, 0, 0, 17, 0] == [standstill.look(now_s) for now_s in (50, 51, 54, 71, 72)]

@@ -260,6 +260,22 @@ def test_worker_that_takes_no_more_is_not_healthy(watched: Watched) -> None:
     assert not watched.watch.is_healthy(watched.board.occupied())
 
 
+def test_time_in_which_we_stood_still_counts_against_nobody(watched: Watched) -> None:
+    """Who is busy, idle, loading or leaving has the rest of its time after it."""
+    watched.begin(watched.add(42), timeout_s=30)
+    watched.add(43)
+    watched.add(44, WorkerState.LOADING)
+    watched.add(45, WorkerState.LEAVING)
+    watched.clock.advance(1)
+    watched.clock.advance(600)
+    watched.watch.excuse(600)
+    assert [] == watched.signals_after(0)
+    assert [(45, KILL)] == watched.signals_after(0.6)
+    assert [(43, ABRT)] == watched.signals_after(8.9)[:1]
+    assert (42, ABRT) in watched.signals_after(20)
+    assert (44, ABRT) in watched.signals_after(90)
+
+
 def test_server_without_workers_is_not_healthy(watched: Watched) -> None:
     """Nobody is there to answer."""
     assert not watched.watch.is_healthy([])
