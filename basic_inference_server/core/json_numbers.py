@@ -6,13 +6,15 @@ nothing but numbers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import date, datetime, time
 from types import NoneType
 from typing import Any, Final
 
 from basic_inference_server.core.json_arrays import NUMBERS, array_value, scalar_value
 from basic_inference_server.core.json_values import converter
 
-PLAIN_TYPES: Final = frozenset({str, int, float, bool, NoneType})
+PLAIN_TYPES: Final = frozenset({str, int, float, bool, NoneType, datetime, date, time})
 MAX_DEPTH: Final = 200
 SMALL_ARRAY_BYTES: Final = 16384  # what is written by itself is copied once more
 
@@ -36,13 +38,13 @@ def simple_value(value: Any) -> Any:
 
 def holds_only_numbers(value: Any, depth: int = MAX_DEPTH) -> bool:
     """Say whether there is nothing in a value but plain ones and numbers of numpy's."""
-    kind = type(value)
-    if kind is dict:
+    items: Collection[Any]
+    if isinstance(value, dict):
         items = value.values()
-    elif kind is list or kind is tuple:
+    elif isinstance(value, list) or type(value) is tuple:
         items = value
     else:
-        return kind in PLAIN_TYPES or _is_number(value)
+        return type(value) in PLAIN_TYPES or _is_number(value)
     kinds = set(map(type, items)) - PLAIN_TYPES
     if len(kinds) == 1 and converter(next(iter(kinds))) is scalar_value:  # one type is one dtype
         return _is_number(next(item for item in items if type(item) in kinds))

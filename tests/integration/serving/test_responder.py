@@ -35,6 +35,20 @@ class Unprintable(Exception):
         raise RuntimeError("no text")
 
 
+class Odd(dict[str, Any]):
+    """A dict that does not work."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("no keys")
+
+    def keys(self) -> Any:
+        raise RuntimeError("no keys")
+
+
+def exit_with(code: int) -> Any:
+    raise SystemExit(code)
+
+
 class ChosenWorker(FlaskWorker):
     """Does what a test wants; keeps the inputs that it was called with."""
 
@@ -257,6 +271,8 @@ def test_endpoints_failure_is_told_logged_and_counted(
         pytest.param({"a": object()}, "object", id="unknown type"),
         pytest.param({(1, 2): 3}, "tuple", id="unknown key"),
         pytest.param(fail_with, "function", id="function"),
+        pytest.param({"a": map(exit_with, [3])}, "SystemExit: 3", id="iterator that exits"),
+        pytest.param(Odd(a=1), "RuntimeError: no keys", id="dict of its own kind"),
     ],
 )
 def test_result_that_is_no_json_is_the_endpoints_failure(

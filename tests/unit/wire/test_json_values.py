@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from array import array
-from collections import UserDict, UserList, UserString, deque
+from collections import UserDict, UserList, UserString, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
@@ -230,6 +230,7 @@ def test_numbers_of_numpy_are_written_beside_anything(beside: Any) -> None:
     assert written == encode(numbers).decode() == encode(tuple(numbers)).decode()
     assert f"[{written},{encode(beside).decode()}]" == encode([numbers, beside]).decode()
     assert encode([list(range(5000)), beside]) == encode([big, beside])
+    assert f'{{"a":{written}}}' == encode(defaultdict(list, a=numbers)).decode()
 
 
 class Plain:
