@@ -84,9 +84,9 @@ class Hidden:
         self.cache = "of its own"
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, rename="camel"):
     a: int
-    when: timedelta
+    took_time: timedelta
 
 
 class Old(pydantic_1.BaseModel):
@@ -141,7 +141,7 @@ VALUES = [
     pytest.param(re.compile("a+"), '"a+"', id="pattern"),
     pytest.param(SimpleNamespace(a=1), '{"a":1}', id="namespace"),
     pytest.param(Hidden(), '{"_secret":1,"shown":[]}', id="dataclass: its fields, and only they"),
-    pytest.param(Row(1, timedelta(1)), '{"a":1,"when":86400.0}', id="struct of msgspec"),
+    pytest.param(Row(1, timedelta(1)), '{"a":1,"tookTime":86400.0}', id="struct of msgspec"),
     pytest.param(Old(aB=2), '{"aB":2}', id="model of pydantic 1"),
     pytest.param(Loud(content=b"YWI="), '{"URL":"http://example.org/a","TOOK":"PT1M","KEY":"**********",'
                  '"SEEN":"2024-02-29T00:00:00Z","CONTENT":"YWI=","VECTOR":[0.0]}',
