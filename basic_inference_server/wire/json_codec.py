@@ -20,7 +20,7 @@ import orjson
 
 from basic_inference_server.core.errors import BadJson
 from basic_inference_server.core.json_arrays import NUMBERS
-from basic_inference_server.core.json_numbers import NumbersMet, holds_only_numbers, simple_value
+from basic_inference_server.core.json_numbers import FewNumbers, NumbersMet, holds_only_numbers
 from basic_inference_server.core.json_refusals import OneShot
 from basic_inference_server.core.json_values import json_value
 
@@ -28,6 +28,7 @@ _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 MAX_DEPTH: Final = 200
 ORJSON_WRITES: Final = 254  # levels; it reads 1,024
+_few_numbers: Final = FewNumbers()
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -38,8 +39,9 @@ def encode(value: Any) -> bytes:
         TypeError: something in it cannot be written as JSON.
         BaseException: what code of the endpoint's raises that is asked for a value.
     """
+    _few_numbers.met = 0
     try:
-        return orjson.dumps(value, simple_value, _OPTIONS)
+        return orjson.dumps(value, _few_numbers, _OPTIONS)
     except TypeError as error:
         cause = error.__cause__
     if isinstance(cause, NumbersMet):

@@ -227,10 +227,14 @@ def test_iterator_is_a_list_of_its_items(beside: Any) -> None:
     "beside", [pd.Timestamp("2024-02-29"), np.array("NaT", "M8[10s]")[()], {1}]
 )
 def test_numbers_of_numpy_are_written_beside_anything(beside: Any) -> None:
-    """In their own precision, whether or not orjson is let write them."""
+    """In their own precision, few or many, whether or not orjson is let write them."""
     numbers = [np.float32(0.1), np.float16(0.1), np.float64(0.1), np.int8(5), np.bool_(True)]
     big = np.arange(5000)
     written = "[0.1,0.099975586,0.1,5,true]"
+    assert f"[{','.join([written] * 9)}]" == encode([numbers] * 9).decode()
+    assert f"[{','.join(['0.1'] * 9)}]" == encode(numbers[:1] * 9).decode()
+    many = f"[{','.join([written] * 9)},{encode(beside).decode()}]"
+    assert many == encode([*[numbers] * 9, beside]).decode()
     assert written == encode(numbers).decode() == encode(tuple(numbers)).decode()
     assert f"[{written},{encode(beside).decode()}]" == encode([numbers, beside]).decode()
     assert encode([list(range(5000)), beside]) == encode([big, beside])
