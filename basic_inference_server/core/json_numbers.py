@@ -6,43 +6,61 @@ nothing but numbers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import date, datetime, time
 from types import NoneType
 from typing import Any, Final
 
 from basic_inference_server.core.json_arrays import NUMBERS, array_value, scalar_value
 from basic_inference_server.core.json_values import converter
 
-PLAIN_TYPES: Final = frozenset({str, int, float, bool, NoneType})
+PLAIN_TYPES: Final = frozenset({str, int, float, bool, NoneType, datetime, date, time})
 MAX_DEPTH: Final = 200
+FEW: Final = 8
 SMALL_ARRAY_BYTES: Final = 16384  # what is written by itself is copied once more
 
 
 class NumbersMet(TypeError):
-    """There is a number of numpy's, or a large array."""
+    """There are many numbers of numpy's."""
 
 
-def simple_value(value: Any) -> Any:
-    """Return what is written in the place of a value, as `json_value` does.
+class FewNumbers:
+    """Turns values into simpler ones, as `json_value` does, as long as few are numpy's scalars.
 
-    Raises:
-        NumbersMet: it is one of numpy's, or a large array.
-        TypeError: see `json_value`.
+    Threads share one: what one of them counts for another only changes which way it writes.
     """
-    convert = converter(type(value))
-    if convert is scalar_value or (convert is array_value and value.nbytes > SMALL_ARRAY_BYTES):
-        raise NumbersMet
-    return convert(value)
+
+    __slots__ = ("met",)
+
+    def __init__(self) -> None:
+        self.met = 0
+
+    def __call__(self, value: Any) -> Any:
+        """Return what is written in the place of a value.
+
+        Raises:
+            NumbersMet: it is a large array of numpy's, or one scalar too many.
+            TypeError: see `json_value`.
+        """
+        convert = converter(type(value))
+        if convert is scalar_value:
+            self.met += 1
+            if self.met > FEW:
+                raise NumbersMet
+        elif convert is array_value and value.nbytes > SMALL_ARRAY_BYTES:
+            raise NumbersMet
+        return convert(value)
 
 
 def holds_only_numbers(value: Any, depth: int = MAX_DEPTH) -> bool:
     """Say whether there is nothing in a value but plain ones and numbers of numpy's."""
-    kind = type(value)
-    if kind is dict:
+    items: Collection[Any]
+    if isinstance(value, dict):
         items = value.values()
-    elif kind is list or kind is tuple:
+    elif isinstance(value, list) or type(value) is tuple:
         items = value
     else:
-        return kind in PLAIN_TYPES or _is_number(value)
+        return type(value) in PLAIN_TYPES or _is_number(value)
     kinds = set(map(type, items)) - PLAIN_TYPES
     if len(kinds) == 1 and converter(next(iter(kinds))) is scalar_value:  # one type is one dtype
         return _is_number(next(item for item in items if type(item) in kinds))

@@ -112,19 +112,19 @@ def _by_method(method: str, value: Any) -> Any:
     return simpler
 
 
-def _field_names(kind: Any) -> list[str] | None:
-    """Return the fields that a class declares, if it does: of dataclasses, msgspec, attrs."""
+def _field_names(kind: Any) -> dict[str, str] | None:
+    """Return for each name in JSON the attribute, of a class that declares its fields."""
     if hasattr(kind, "__dataclass_fields__"):
-        return [one.name for one in dataclasses.fields(kind)]
-    if hasattr(kind, "__struct_fields__"):
-        return list(kind.__struct_fields__)
+        return {one.name: one.name for one in dataclasses.fields(kind)}
+    if hasattr(kind, "__struct_fields__"):  # of msgspec
+        return dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
     if hasattr(kind, "__attrs_attrs__"):
-        return [one.name for one in kind.__attrs_attrs__]
+        return {one.name: one.name for one in kind.__attrs_attrs__}
     return None
 
 
-def _by_fields(names: list[str], value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in names}
+def _by_fields(names: dict[str, str], value: Any) -> dict[str, Any]:
+    return {name: getattr(value, attribute) for name, attribute in names.items()}
 
 
 def model_value(dump: Callable[..., Any], name: str) -> Any:

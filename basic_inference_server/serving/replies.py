@@ -17,7 +17,8 @@ from basic_inference_server.wire.frames import (
 )
 from basic_inference_server.wire.json_codec import encode
 from basic_inference_server.worker.binary import Binary, wire_parts
-from basic_inference_server.worker.execution import Executor, PhaseTimes
+from basic_inference_server.worker.call_error import CallError
+from basic_inference_server.worker.execution import Executor, PhaseTimes, describe
 
 JSON = JSON_TYPE.encode()
 
@@ -60,7 +61,10 @@ class Replies:
         """
         if isinstance(result, Binary):
             return self._binary(progress, result)
-        body = self.encoded(self._executor.answer(result))
+        try:
+            body = encode(self._executor.answer(result))
+        except BaseException as error:  # of what the endpoint's own classes do, or its iterators
+            raise self._unwritable(error) from error
         return Reply(encode_reply_head(200, JSON, len(body), progress.phases_us()), body, False)
 
     def encoded(self, value: Any) -> bytes:
@@ -72,15 +76,21 @@ class Replies:
         try:
             return encode(value)
         except BaseException as error:  # of what the endpoint's own classes do, or its iterators
-            signature = self._executor.worker.signature
-            raise EndpointError(
-                f"{signature} returned something that cannot be written as JSON: {text_of(error)}"
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: BaseException) -> ServiceError:
+        if isinstance(error, CallError):  # of an iterator that calls
+            return self._executor.failure(error)
+        reason = text_of(error) if isinstance(error, TypeError) else describe(error)
+        signature = self._executor.worker.signature
+        return EndpointError(
+            f"{signature} returned something that cannot be written as JSON: {reason}"
+        )
 
     def _binary(self, progress: Progress, result: Binary) -> Reply:
         try:
             body, content_type, file_name = wire_parts(result)
-        except TypeError as error:
+        except Exception as error:
             signature = self._executor.worker.signature
             raise EndpointError(
                 f"{signature} returned a Binary that cannot be sent: {error}"

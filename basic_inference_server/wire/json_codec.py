@@ -21,7 +21,7 @@ import orjson
 
 from basic_inference_server.core.errors import BadJson
 from basic_inference_server.core.json_arrays import NUMBERS
-from basic_inference_server.core.json_numbers import NumbersMet, holds_only_numbers, simple_value
+from basic_inference_server.core.json_numbers import FewNumbers, NumbersMet, holds_only_numbers
 from basic_inference_server.core.json_refusals import OneShot
 from basic_inference_server.core.json_values import json_value
 from basic_inference_server.core.showing import text_of
@@ -32,6 +32,7 @@ MAX_DEPTH: Final = 200
 ORJSON_WRITES: Final = 254  # levels; it reads 1,024
 REPLACEMENT: Final = "\ufffd"  # what Unicode has for what is no character
 _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
+_few_numbers: Final = FewNumbers()
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -42,8 +43,9 @@ def encode(value: Any) -> bytes:
         TypeError: something in it cannot be written as JSON.
         BaseException: what code of the endpoint's raises that is asked for a value.
     """
+    _few_numbers.met = 0
     try:
-        return orjson.dumps(value, simple_value, _OPTIONS)
+        return orjson.dumps(value, _few_numbers, _OPTIONS)
     except TypeError as error:
         cause = error.__cause__
     if isinstance(cause, NumbersMet):

@@ -206,7 +206,7 @@ class MisbehavingWorker(FlaskWorker):
             "nan": lambda: {"value": float("nan"), "more": [float("-inf")]},
             "circle": lambda: {"value": circle},
             "deep": lambda: {"value": deep},
-            "iterator": lambda: iter(range(3)),
+            "iterator": lambda: map(int, ["no number"]),
             "lock": threading.Lock,
             "exception": lambda: {"value": Unprintable()},
             "class": lambda: Unprintable,

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from basic_inference_server.core.logs import EventLog
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
+from basic_inference_server.gateway.unsent_answers import UnsentAnswers
 from tests.support.eventually import eventually
 from tests.support.http_harness import HttpHarness, RawHttp, request
 
@@ -225,7 +227,8 @@ def test_slow_clients_cost_the_others_nothing(
 
 def test_time_in_which_the_process_stood_still_is_given_to_clients() -> None:
     """Nobody is cut off for what nobody could have sent or read meanwhile."""
-    connection = HttpConnection(HttpLimits(lambda exchange, signature: None, 1000, "1"))
+    unsent = UnsentAnswers(EventLog(lambda _event: None))
+    connection = HttpConnection(HttpLimits(lambda exchange, signature: None, 1000, "1", unsent))
     connection.give_time(17)
     assert connection.deadline_s is None
     connection.deadline_s = connection._room_until_s = 100.0

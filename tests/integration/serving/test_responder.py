@@ -45,6 +45,20 @@ class Exiting:
         raise SystemExit("no more")
 
 
+class Odd(dict[str, Any]):
+    """A dict that does not work."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("no keys")
+
+    def keys(self) -> Any:
+        raise RuntimeError("no keys")
+
+
+def exit_with(code: int) -> Any:
+    raise SystemExit(code)
+
+
 class ChosenWorker(FlaskWorker):
     """Does what a test wants; keeps the inputs that it was called with."""
 
@@ -270,6 +284,8 @@ def test_endpoints_failure_is_told_logged_and_counted(
         pytest.param({(1, 2): 3}, "tuple", id="unknown key"),
         pytest.param(fail_with, "function", id="function"),
         pytest.param({"a": Exiting()}, "no more", id="object that exits"),
+        pytest.param({"a": map(exit_with, [3])}, "SystemExit: 3", id="iterator that exits"),
+        pytest.param(Odd(a=1), "RuntimeError: no keys", id="dict of its own kind"),
     ],
 )
 def test_result_that_is_no_json_is_the_endpoints_failure(
