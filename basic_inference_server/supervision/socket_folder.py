@@ -17,7 +17,6 @@ from basic_inference_server.supervision.exclusive import lock_folder
 from basic_inference_server.supervision.sockets import StartError
 
 MAX_UNIX_PATH = 107
-LONGEST_SOCKET_NAME = 40
 
 
 @dataclass(frozen=True)
