@@ -6,6 +6,7 @@ only, leads to it through `/proc` as long as we live, for every process of our u
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from basic_inference_server.supervision.exclusive import lock_folder
 from basic_inference_server.supervision.sockets import StartError
 
 MAX_UNIX_PATH = 107
+ANNOUNCEMENT = "gateway.json"
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,9 @@ class SocketFolder:
 
     def clean_up(self) -> None:
         """Remove the names; the sockets go with the process."""
-        for name in self._sockets:
-            (self.path / name).unlink(missing_ok=True)
+        for name in (*self._sockets, ANNOUNCEMENT):
+            with contextlib.suppress(OSError):  # it, or its folder, is gone
+                (self.path / name).unlink()
 
     def has_changed(self) -> bool:
         """Say whether something was made or removed in the folder since the last look."""

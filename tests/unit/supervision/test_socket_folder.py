@@ -195,3 +195,13 @@ def test_socket_that_is_removed_leaves_nothing(tmp_path: Path, open_folder: Open
     assert before == open_descriptors(os.getpid())
     assert not is_connected(named.path)
     assert [] == folder.restore()
+
+
+def test_clean_up_of_a_lost_folder_is_no_error(tmp_path: Path, open_folder: Open) -> None:
+    """A stop ends in order even when somebody has put a file in the folder's place."""
+    folder = open_folder(tmp_path / "app")
+    folder.listen("a.sock", 5)
+    shutil.rmtree(tmp_path / "app")
+    (tmp_path / "app").touch()
+    folder.clean_up()
+    (tmp_path / "app").unlink()
