@@ -8,6 +8,7 @@ in their slot when a worker is replaced.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from bisect import bisect_left
@@ -54,9 +55,14 @@ class WorkerState(IntEnum):
 
 
 def create_memory(name: str, byte_count: int) -> int:
-    """Return the descriptor of an anonymous shared-memory file: no path, nothing to clean up."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    """Return the descriptor of an anonymous shared-memory file: no path, nothing to clean up.
+
+    Its length is sealed: endpoint code has the descriptor too, and a mapped file that is cut short
+    ends all who look at it with SIGBUS.
+    """
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, byte_count)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     return fd
 
 

@@ -26,7 +26,7 @@ FileIdentity = tuple[int, int]
 
 KEPT_WRITES: Final = 1000  # how many wait for a lock to go; the oldest are dropped beyond that
 LOCK_PATIENCE_S: Final = 0.5
-RETRY_S: Final = 2.0
+RETRY_S: Final = 1.0
 READ_WITHIN_S: Final = 3.0
 CLOSE_WITHIN_S: Final = 3.0
 TRIES: Final = 3  # on what was open, on a fresh connection, on a new file

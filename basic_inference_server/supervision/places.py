@@ -21,7 +21,7 @@ from basic_inference_server.core.secrets_folder import (
 )
 from basic_inference_server.core.settings import EndpointSettings, GatewaySettings
 from basic_inference_server.supervision.server_parts import ServerPlace
-from basic_inference_server.supervision.socket_folder import SocketFolder, socket_name
+from basic_inference_server.supervision.socket_folder import ANNOUNCEMENT, SocketFolder, socket_name
 from basic_inference_server.supervision.sockets import (
     StartError,
     bind_direct_port,
@@ -204,7 +204,6 @@ class Places:
 
     def clean_up(self) -> None:
         """Remove what a later start would find."""
-        self.announcement_path.unlink(missing_ok=True)
         self.folder.clean_up()
 
 
@@ -277,7 +276,7 @@ def make_places(
             "belong to the user who starts the gateway, or go: then a new one is made"
         ) from error
     gateway_listener = bind_tcp(host, port)
-    announcement_path = folder.path / "gateway.json"
+    announcement_path = folder.path / ANNOUNCEMENT
     announcement_path.unlink(missing_ok=True)
     control = folder.listen("control.sock", CONTROL_BACKLOG)
     places = Places(

@@ -6,6 +6,7 @@ only, leads to it through `/proc` as long as we live, for every process of our u
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -17,7 +18,7 @@ from basic_inference_server.supervision.exclusive import announce_stop, lock_fol
 from basic_inference_server.supervision.sockets import StartError
 
 MAX_UNIX_PATH = 107
-LONGEST_SOCKET_NAME = 40
+ANNOUNCEMENT = "gateway.json"
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ class SocketFolder:
 
     def clean_up(self) -> None:
         """Remove the names; the sockets go with the process."""
-        for name in self._sockets:
-            (self.path / name).unlink(missing_ok=True)
+        for name in (*self._sockets, ANNOUNCEMENT):
+            with contextlib.suppress(OSError):  # it, or its folder, is gone
+                (self.path / name).unlink()
 
     def announce_stop(self, within_s: float) -> None:
         """Let the next gateway wait for the folder instead of giving up."""

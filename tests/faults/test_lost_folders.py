@@ -46,18 +46,13 @@ def remove_run_folder(folder: Path) -> None:
     shutil.rmtree(folder / "_cache" / "run")
 
 
-def remove_sockets(folder: Path) -> None:
-    for path in (folder / "_cache" / "run").glob("*.sock"):
-        path.unlink()
-
-
 def clean_checkout(folder: Path) -> None:
     """Remove all that git does not know, as people do before they build."""
     subprocess.run(["git", "-C", str(folder), "clean", "-fdxq"], check=True, timeout=20)
     assert not (folder / "_cache" / "admin_token").exists()
 
 
-@pytest.mark.parametrize("harm", [remove_run_folder, remove_sockets, clean_checkout])
+@pytest.mark.parametrize("harm", [remove_run_folder, clean_checkout])
 def test_folder_that_is_removed_costs_no_request(
     gateway: RunningGateway, harm: Callable[[Path], None]
 ) -> None:

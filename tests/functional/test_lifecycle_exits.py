@@ -71,7 +71,7 @@ def test_one_endpoint_runs_as_a_service_of_its_own(tmp_path: Path) -> None:
 
 @pytest.fixture
 def in_short_folder() -> Iterator[RunningGateway]:
-    """A gateway whose sockets are in its own folder: pytest's paths are too long for them."""
+    """A gateway whose sockets a client reaches by their paths: those of pytest are too long."""
     with tempfile.TemporaryDirectory(prefix="bis-") as folder:
         write_project(Path(folder), {"echo": {}}, {"echo": ECHO})
         with running_gateway(folder) as gateway:

@@ -60,6 +60,13 @@ def test_second_view_of_the_same_memory_sees_every_write(board: ServerScoreboard
     assert (7, 42) == (other.target_workers, other.read(3).pid)
 
 
+def test_memory_cannot_be_cut_short(board: ServerScoreboard) -> None:
+    """A worker's code has the descriptor, and the supervisor would die of a missing page."""
+    for length in (0, os.fstat(board.fd).st_size * 2):
+        with pytest.raises(PermissionError):
+            os.ftruncate(board.fd, length)
+
+
 def test_life_of_a_slot_is_readable_at_each_step(board: ServerScoreboard) -> None:
     """Starting, loading, idle, busy, done: each with its times."""
     slot = board.slot(2)

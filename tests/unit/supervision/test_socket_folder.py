@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basic_inference_server.supervision.socket_folder import (
-    LONGEST_SOCKET_NAME,
     MAX_UNIX_PATH,
     SocketFolder,
     socket_name,
@@ -23,6 +22,7 @@ from basic_inference_server.supervision.socket_folder import (
 from basic_inference_server.supervision.sockets import StartError
 from tests.support.processes import open_descriptors
 
+LONGEST_NAME = 40
 Open = Callable[[Path], SocketFolder]
 
 
@@ -47,7 +47,7 @@ def open_folder() -> Iterator[Open]:
 def test_socket_name_is_short_and_plain_for_any_signature(number: int, signature: str) -> None:
     """A name fits the limit of a Unix path and holds nothing that a shell or a path could mind."""
     name = socket_name(number, signature)
-    assert len(name) <= LONGEST_SOCKET_NAME
+    assert len(name) <= LONGEST_NAME
     assert name == Path(name).name
     assert name.replace("-", "").replace("_", "").replace(".", "").isalnum()
     assert name.startswith(f"{number:03d}-")
@@ -195,3 +195,13 @@ def test_socket_that_is_removed_leaves_nothing(tmp_path: Path, open_folder: Open
     assert before == open_descriptors(os.getpid())
     assert not is_connected(named.path)
     assert [] == folder.restore()
+
+
+def test_clean_up_of_a_lost_folder_is_no_error(tmp_path: Path, open_folder: Open) -> None:
+    """A stop ends in order even when somebody has put a file in the folder's place."""
+    folder = open_folder(tmp_path / "app")
+    folder.listen("a.sock", 5)
+    shutil.rmtree(tmp_path / "app")
+    (tmp_path / "app").touch()
+    folder.clean_up()
+    (tmp_path / "app").unlink()
