@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 OWN_FOLDER: Final = "private"
-SECRETS: Final = ("admin_token", "tokens.json")
+ADMIN_FILE: Final = "admin_token"
+SECRETS: Final = (ADMIN_FILE, "tokens.json")
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 

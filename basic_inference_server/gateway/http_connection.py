@@ -357,8 +357,8 @@ class HttpConnection(asyncio.Protocol):
     def peer(self) -> Peer:
         """The other end: whose it is, which the kernel is asked once for each connection."""
         if self._peer is None:
-            extra = self.transport.get_extra_info
-            self._peer = Peer(extra("peername"), extra("sockname"))
+            known = self.transport.get_extra_info
+            self._peer = Peer(known("peername"), known("sockname"))
         return self._peer
 
     @property

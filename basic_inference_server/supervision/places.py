@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basic_inference_server.core.secrets_folder import (
+    ADMIN_FILE,
     SecretsError,
     check_file,
     check_owner,
@@ -30,7 +31,6 @@ from basic_inference_server.supervision.sockets import (
 )
 
 CONTROL_BACKLOG = 128
-ADMIN_TOKEN = "admin_token"  # noqa: S105 - a file's name, no token
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared only
 
 
@@ -248,7 +248,7 @@ def place_for_secrets(app_folder: Path) -> tuple[Path, str]:
     except (SecretsError, OSError) as error:
         folder = secrets_folder(app_folder)
         return folder, f"Tokens are of no use, because nothing can be kept secret here: {error}"
-    ensure_admin_token(folder / ADMIN_TOKEN)
+    ensure_admin_token(folder / ADMIN_FILE)
     if folder == app_folder:
         return folder, ""
     owner = app_folder.stat().st_uid
@@ -285,7 +285,7 @@ def make_places(
         folder=folder,
         control_path=control.path,
         control_listener=control.listener,
-        admin_token_path=folder_of_secrets / ADMIN_TOKEN,
+        admin_token_path=folder_of_secrets / ADMIN_FILE,
         announcement_path=announcement_path,
         first_server_port=first_server_port,
         chosen_ports=frozenset(settings.own_ports().values()),

@@ -13,20 +13,20 @@ from basic_inference_server.core.error_detail import (
 )
 from basic_inference_server.core.errors import EndpointError
 
-SECRET = "u:pw@h"
+ADDRESS = "u:pw@h"
 
 
 @pytest.mark.parametrize(
     ("detail", "expected"),
     [
-        (Detail.FULL, f"demo failed: ValueError: {SECRET}"),
+        (Detail.FULL, f"demo failed: ValueError: {ADDRESS}"),
         (Detail.CLASS, "ValueError in demo; the log has the details (request id r-1)."),
         (Detail.NONE, "demo failed; the log has the details (request id r-1)."),
     ],
 )
 def test_failure_is_told_as_far_as_it_may_be(detail: Detail, expected: str) -> None:
     """What is left out is in the log, which the id leads to."""
-    message = f"demo failed: ValueError: {SECRET}"
+    message = f"demo failed: ValueError: {ADDRESS}"
     assert expected == failure_told(message, "ValueError", "demo", "r-1", detail)
 
 
@@ -41,8 +41,8 @@ def test_words_of_the_engine_are_no_secret() -> None:
 
 def test_reason_keeps_what_everyone_may_be_told() -> None:
     """It is a text like any other, and for others than administrators a shorter one."""
-    reason = Reason(f"Demo could not load: ValueError: {SECRET}", "demo could not be loaded")
-    assert f"Demo could not load: ValueError: {SECRET}" == reason_told(reason, Detail.FULL)
+    reason = Reason(f"Demo could not load: ValueError: {ADDRESS}", "demo could not be loaded")
+    assert f"Demo could not load: ValueError: {ADDRESS}" == reason_told(reason, Detail.FULL)
     assert "demo could not be loaded; the log has the details" == reason_told(reason, Detail.CLASS)
     assert [None] * 3 == [reason_told(None, detail) for detail in Detail]
     assert str is type(reason_told(reason, Detail.FULL))
@@ -65,5 +65,5 @@ def test_class_is_that_of_what_the_endpoint_raised() -> None:
 def test_class_is_found_without_from() -> None:
     """An error that was raised while another was handled hides it no better."""
     error = EndpointError("demo failed")
-    error.__context__ = KeyError(SECRET)
+    error.__context__ = KeyError(ADDRESS)
     assert "KeyError" == class_raised(error)
