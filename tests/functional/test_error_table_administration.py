@@ -255,10 +255,11 @@ def test_open_administration_is_warned_of(open_gateway: RunningGateway) -> None:
 @pytest.mark.parametrize("path", ["/create_token", "/revoke_token"])
 def test_token_that_cannot_be_written_is_told_so(gateway: RunningGateway, path: str) -> None:
     """What the disk does not take is no fault of the engine; nothing was changed."""
-    headers = {"Authorization": f"Bearer {token_file(gateway).read_text().strip()}"}
 
     def ask(path: str, **fields: object) -> requests.Response:
-        return requests.post(gateway.url + path, json=fields, headers=headers, timeout=10)
+        return requests.post(
+            gateway.url + path, json=fields, headers=with_token(gateway), timeout=10
+        )
 
     token = ask("/create_token", NAME="first", SCOPES=["run:*"])
     (process,) = [one for one in psutil.Process(gateway.process.pid).children(recursive=True)
