@@ -261,9 +261,9 @@ class HttpConnection(asyncio.Protocol):
             return
         # The client may still be sending. Closing now would reset the connection and could take
         # the answer with it, so the rest is read and thrown away for a moment.
-        self.transport.resume_reading()
         self.deadline_s = monotonic_s() + http_limits.LINGER_S
-        if self.transport.can_write_eof() and not self.transport.is_closing():
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
             self.transport.write_eof()
 
     def _refuse(self, error: ServiceError) -> None:

@@ -291,17 +291,23 @@ def test_open_administration_is_warned_of(open_gateway: RunningGateway) -> None:
 @pytest.mark.parametrize("path", ["/create_token", "/revoke_token"])
 def test_token_that_cannot_be_written_is_told_so(gateway: RunningGateway, path: str) -> None:
     """What the disk does not take is no fault of the engine; nothing was changed."""
-    token = gateway.post("/create_token", {"NAME": "first", "SCOPES": ["run:*"]})
+
+    def ask(path: str, **fields: object) -> requests.Response:
+        return requests.post(
+            gateway.url + path, json=fields, headers=with_token(gateway), timeout=10
+        )
+
+    token = ask("/create_token", NAME="first", SCOPES=["run:*"])
     (process,) = [one for one in psutil.Process(gateway.process.pid).children(recursive=True)
                   if not one.children() and "gateway" in " ".join(one.cmdline())]  # fmt: skip
     before = process.rlimit(psutil.RLIMIT_FSIZE)
     process.rlimit(psutil.RLIMIT_FSIZE, (0, before[1]))  # no file may grow
     try:
-        fields = {"NAME": "second", "SCOPES": ["run:*"], "ID": token.json()["ID"]}
-        error = check_error("storage_unavailable", gateway.post(path, fields))
+        refused = ask(path, NAME="second", SCOPES=["run:*"], ID=token.json()["ID"])
+        error = check_error("storage_unavailable", refused)
         assert "cannot be written" in error["ERROR"]
         assert "nothing was changed" in error["ERROR"]
     finally:
         process.rlimit(psutil.RLIMIT_FSIZE, before)
-    names = [one["NAME"] for one in gateway.get("/list_tokens").json()["TOKENS"]]
+    names = [one["NAME"] for one in ask("/list_tokens").json()["TOKENS"]]
     assert ("first", 0) == (names[-1], names.count("second"))

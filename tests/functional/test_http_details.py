@@ -145,12 +145,15 @@ def test_character_set_has_many_names(
 def test_time_limits_are_those_of_the_configuration(gateway: RunningGateway) -> None:
     """An idle connection is closed quietly; half a head and half a body are told so."""
     with ExitStack() as stack:
-        idle, slow_head, slow_body = (
-            stack.enter_context(RawClient(gateway.port)) for _ in range(3)
-        )
-        idle.send(head("GET", "/v1/live"))
-        slow_head.send(b"GET /v1/live HT")
-        slow_body.send(head("POST", "/run/mirror", length=10) + b"{")
+
+        def sending(data: bytes) -> RawClient:
+            client = stack.enter_context(RawClient(gateway.port))
+            client.send(data)
+            return client
+
+        idle = sending(head("GET", "/v1/live"))
+        slow_head = sending(b"GET /v1/live HT")
+        slow_body = sending(head("POST", "/run/mirror", length=10) + b"{")
         assert 200 == idle.read_answer().status_code
         assert 408 == slow_head.read_answer().status_code
         assert 408 == slow_body.read_answer().status_code
@@ -167,5 +170,5 @@ def test_memory_of_unread_answers_is_that_of_the_configuration(gateway: RunningG
         def cut() -> list[dict[str, Any]]:
             return [one for one in gateway.events if one["event"] == "slow_client_cut"]
 
-        eventually(cut, what="one is cut")
+        eventually(cut, timeout_s=30, what="one is cut")
     assert ("127.0.0.1", "gateway") == (cut()[0]["client"], cut()[0]["server"])

@@ -124,6 +124,18 @@ def test_answer_above_the_limit_that_is_not_read_is_cut(
     assert cut(harness)[0]["without_progress_s"] >= 0
 
 
+@pytest.mark.parametrize("more", [b"", request(), b"garbage"], ids=["alone", "more", "garbage"])
+def test_answer_that_ends_its_connection_may_be_cut(
+    harness: HttpHarness, connect: Callable[[], RawHttp], more: bytes
+) -> None:
+    """While the gateway still writes it, and whatever follows it."""
+    harness.limits.unsent.max_bytes = 25 * MB
+    for client in (connect(), connect()):
+        ask(harness, client, request(f"/big/{20 * MB}", "Connection: close") + more)
+    assert 1 == len(cut(harness))
+    eventually(lambda: 1 == harness.connection_count(), what="it is gone")
+
+
 def test_small_answers_count_too(
     harness: HttpHarness, connect: Callable[[], RawHttp], monkeypatch: pytest.MonkeyPatch
 ) -> None:
