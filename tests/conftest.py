@@ -47,4 +47,4 @@ def leak_detector(request: pytest.FixtureRequest) -> Iterator[None]:
         running = [t for t in set(threading.enumerate()) - threads if t.is_alive() and not t.daemon]
         return [f"pid {pid}" for pid in child_pids() - processes] + [repr(t) for t in running]
 
-    eventually(lambda: not leaked(), timeout_s=5, what="nothing is left behind")
+    eventually(lambda: not leaked(), what="nothing is left behind")

@@ -12,7 +12,7 @@ import requests
 
 from basic_inference_server.testing import RunningGateway
 from tests.faults.vital_signs import SECRETS
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 
 T = TypeVar("T")
 NUMBERS = count()
@@ -60,7 +60,7 @@ def executed(file: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-def wait_until_ready(gateway: RunningGateway, server: str, timeout_s: float = 10.0) -> None:
+def wait_until_ready(gateway: RunningGateway, server: str, timeout_s: float = PATIENCE_S) -> None:
     """Wait until a server has all its workers again."""
 
     def is_ready() -> bool:

@@ -23,7 +23,7 @@ Launch = Callable[..., RunningGateway]
 
 def last_death(gateway: RunningGateway, server: str, **headers: str) -> dict[str, Any]:
     """Return what `/list_servers` says about the newest death, to somebody with these headers."""
-    answer = requests.get(gateway.url + "/list_servers", headers=headers, timeout=10)
+    answer = requests.get(gateway.url + "/list_servers", headers=headers, timeout=60)
     found: dict[str, Any] = answer.json()["SERVERS"][server]["last_death"]
     return found
 

@@ -60,7 +60,7 @@ def test_request_in_flight_outlives_the_gateways_master(
         wait_until_busy(gateway, "misbehaving")
         master = role(gateway, "gateway")[0]
         master.kill()
-        eventually(lambda: new_gateway(gateway, master), timeout_s=2)
+        eventually(lambda: new_gateway(gateway, master))
         assert 200 == do(gateway, "healthy", "answer").status_code
     assert 200 == held.result().status_code
     assert ["held"] == executed(count)
@@ -122,7 +122,7 @@ def test_children_of_a_dead_worker_end_with_it(gateway: RunningGateway) -> None:
     try:
         do(gateway, "lone", "exit_now", CODE=1)
         wait_until_ready(gateway, "lone")
-        eventually(lambda: not alive(children), timeout_s=3, what="its children have ended")
+        eventually(lambda: not alive(children), what="its children have ended")
     finally:
         end(children)
 
@@ -135,7 +135,7 @@ def test_daemon_of_an_endpoint_ends_with_its_generation(
     daemon = psutil.Process(do(gateway, "lone", "daemonise", CLOSE=closes).json()["did"])
     try:
         assert 200 == gateway.post("/restart_server", {"SIGNATURE": "lone"}).status_code
-        eventually(lambda: not alive([daemon]), timeout_s=5, what="the daemon has ended")
+        eventually(lambda: not alive([daemon]), what="the daemon has ended")
     finally:
         end([daemon])
 

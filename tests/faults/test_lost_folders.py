@@ -38,7 +38,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
     with shared_gateway(folder, {"healthy": {}, "asking": {}}, files) as running:
         subprocess.run(["git", "init", "-q", str(folder)], check=True, timeout=20)
         subprocess.run(["git", "-C", str(folder), "add", "endpoints", "config_gateway.txt"],
-                       check=True, timeout=20)  # fmt: skip
+                       check=True, timeout=60)  # fmt: skip
         yield running
 
 

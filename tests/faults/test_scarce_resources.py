@@ -40,7 +40,7 @@ def test_gateway_without_descriptors_waits_and_recovers(gateway: RunningGateway)
             before = sum(process.cpu_times()[:2])
             assert 0 == process_wait(process, 1.0)
             assert BUSY_LOOP > sum(process.cpu_times()[:2]) - before
-        eventually(lambda: is_served(gateway), timeout_s=5, what="it serves again")
+        eventually(lambda: is_served(gateway), what="it serves again")
     finally:
         process.rlimit(psutil.RLIMIT_NOFILE, limits)
 
@@ -108,5 +108,5 @@ def test_connection_above_the_limit_is_told_so(tmp_path: Path) -> None:
             answer = do(gateway, "healthy", "answer", timeout_s=5)
             check_error("overloaded", answer)
             assert "close" == answer.headers["Connection"]
-        eventually(lambda: is_served(gateway), timeout_s=5, what="it serves again")
+        eventually(lambda: is_served(gateway), what="it serves again")
         assert 0 == gateway.stop()

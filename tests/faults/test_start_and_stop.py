@@ -76,11 +76,11 @@ def test_second_gateway_of_a_port_does_not_start(tmp_path: Path) -> None:
             first = stack.enter_context(starting(tmp_path, port))
             assert is_refused(port)
             second = start_gateway(second_folder, ["--host", "0.0.0.0", "--port", str(port)])
-            assert EXIT_CANNOT_START == second.process.wait(20)
+            assert EXIT_CANNOT_START == second.process.wait(60)
         second.stop()
         taken = f"Cannot start: port {port} on 0.0.0.0 is in use by a program that does not listen"
         assert [taken] == [line[: len(taken)] for line in second.output.splitlines()]
-        first.wait_until_open(30)
+        first.wait_until_open(60)
         assert 200 == first.get("/v1/ready").status_code
         assert 0 == first.stop()
 
@@ -107,7 +107,7 @@ def test_gateway_that_cannot_listen_does_not_say_that_it_is_open(
             gateway = stack.enter_context(starting(tmp_path, port))
             intruder.bind(("127.0.0.1", port))
             intruder.listen(1)
-        assert EXIT_CANNOT_START == gateway.process.wait(20)
+        assert EXIT_CANNOT_START == gateway.process.wait(60)
     line = f"port {port} on 127.0.0.1 is in use by pid {os.getpid()}; stop that or choose another"
     assert f"Cannot start: {line} port" in gateway.output.splitlines()
     events = [event["event"] for event in gateway.events]
@@ -156,11 +156,11 @@ def test_stop_under_load_answers_everything_that_was_accepted(launch: Launch) ->
     with Ledger(gateway.port, 40, fields, 2.0) as load:
         eventually(lambda: load.answered > 10)
         gateway.process.terminate()
-        assert 0 == gateway.process.wait(10)
+        assert 0 == gateway.process.wait(60)
         load.stop()
     load.check()
     assert {"200", "ConnectionRefusedError", "503"} >= set(load.outcomes), load.failures()[:3]
     assert {"", "shutting_down"} >= {row.code for row in load.rows}
     first_refused = min(row.t0 for row in load.rows if row.outcome == "ConnectionRefusedError")
     assert [] == [row for row in load.rows if row.outcome == "200" and row.t0 > first_refused]
-    expect_gone(processes, timeout_s=1)
+    expect_gone(processes)

@@ -26,7 +26,7 @@ READING_ROUTES = ("/list_servers", "/system_status", "/notifications")
 OWN_FAULTS = frozenset(
     {"gateway_fault", "control_plane_fault", "command_failed", "tick_failed", "events_not_stored"}
 )
-SETTLE_S = 12.0
+SETTLE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class VitalSigns:
         """Use every part that keeps something: the data path, Flask, the control socket."""
         headers = {"Authorization": f"Bearer {SECRETS['token']}"}
         self.ask_healthy()
-        requests.post(self.gateway.url + "/kill_server", headers=headers, timeout=10)
+        requests.post(self.gateway.url + "/kill_server", headers=headers, timeout=60)
         for path in READING_ROUTES:
             self.gateway.post(path)
 

@@ -258,7 +258,7 @@ parser.add_argument("--config_endpoint", default="{}")
 config = json.loads(parser.parse_args().config_endpoint)
 url = "http://{SERVER}:{SERVER_PORT}{SERVER_PATH}".format(**config)
 report = {"SIGNATURE": config["SUPPORT_NAME"], "msg": "all is well"}
-answer = requests.post(url, json={**report, "interval": config["PING_INTERVAL"]}, timeout=5)
+answer = requests.post(url, json={**report, "interval": config["PING_INTERVAL"]}, timeout=60)
 print("reported:", answer.status_code)
 threading.Event().wait()
 """

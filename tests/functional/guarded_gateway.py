@@ -53,7 +53,7 @@ class Guarded:
         """POST with a token, or without one; wrong ones come from an address of their own."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         client = client or client_from()
-        return client.post(self.gateway.url + path, json=fields, headers=headers, timeout=10)
+        return client.post(self.gateway.url + path, json=fields, headers=headers, timeout=60)
 
     def administer(self, path: str, **fields: Any) -> requests.Response:
         """Send an administration call with the administration token."""

@@ -14,7 +14,7 @@ class OpenAnswer:
     """The answer to one request on a connection of its own."""
 
     def __init__(self, port: int, path: str = "/run/streaming", **fields: Any) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self.connection.request("GET", f"{path}?{urlencode(fields)}")
         self.response = self.connection.getresponse()
         if self.response.status != 200:

@@ -108,7 +108,7 @@ class Terminal:
             return all(line in lines for line in VARYING.sub("~", shown).splitlines())
 
         try:
-            eventually(is_shown, timeout_s=20)
+            eventually(is_shown)
         except AssertionError:
             raise AssertionError(
                 f"the page shows\n{shown}\nand what was printed is\n{self.printed}"
@@ -118,7 +118,7 @@ class Terminal:
     def address(self) -> str:
         """Where the gateway that runs here answers."""
         announcement = self.folder / "_cache" / "run" / "gateway.json"
-        eventually(announcement.exists, timeout_s=20, what=f"a gateway is open:\n{self.printed}")
+        eventually(announcement.exists, what=f"a gateway is open:\n{self.printed}")
         return f"127.0.0.1:{json.loads(announcement.read_text())['port']}"
 
     def press_ctrl_c(self) -> int:
@@ -126,10 +126,10 @@ class Terminal:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGINT)
         try:
-            return self._process.wait(20)
+            return self._process.wait(60)
         finally:
             self._process.kill()
-            self._process.wait(5)
+            self._process.wait(60)
             self._reader.join(5)
 
 

@@ -22,8 +22,8 @@ from tests.support.eventually import AT_ONCE_S, eventually
 Launch = Callable[..., RunningGateway]
 
 LOADING = {"gated_load": GATED_LOAD}
-SOON_S = 3.0
-PATIENCE_S = 5.0
+SOON_S = 30.0
+PATIENCE_S = 60.0
 SETTINGS: dict[str, Any] = {"NO_STARTUP_WAIT": True, "GRACEFUL_TIMEOUT": PATIENCE_S}
 
 

@@ -144,7 +144,7 @@ def test_shutdown_answers_then_ends_with_zero(launch: Launch, tmp_path: Path) ->
     gateway = launch({"mirror": {}}, {"mirror": MIRROR})
     answer = gateway.post("/shutdown", {"SIGNATURE": "Safe_Kill_Server_Cmd"})
     assert 200 == answer.status_code
-    assert 0 == gateway.process.wait(10)
+    assert 0 == gateway.process.wait(60)
     assert "stopped" == gateway.events[-1]["event"]
     assert not (tmp_path / "_cache" / "run" / "gateway.json").exists()
 
@@ -164,7 +164,7 @@ def test_shutdown_lets_requests_in_flight_finish(launch: Launch, tmp_path: Path)
             )
             eventually(lambda: any(event["event"] == "stopping" for event in gateway.events))
         assert (200, 200) == (running.result().status_code, queued.result().status_code)
-    assert 0 == gateway.process.wait(10)
+    assert 0 == gateway.process.wait(60)
 
 
 def test_records_survive_a_restart_of_the_gateway(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_records_survive_a_restart_of_the_gateway(tmp_path: Path) -> None:
         eventually(lambda: calls_of(first, "notifying"))
         first_token = token.read_text()
         first.post("/shutdown", {"SIGNATURE": "SAFE_KILL_SERVER_CMD"}).raise_for_status()
-        assert 0 == first.process.wait(10)
+        assert 0 == first.process.wait(60)
     with running_gateway(tmp_path) as second:
         assert ["asked for before"] == [call["msg"] for call in calls_of(second, "notifying")]
         earlier, current = second.get("/system_status").json()["SYSTEM_HISTORY"]["runs"]

@@ -85,7 +85,7 @@ def test_endpoint_that_cannot_be_loaded_says_what_to_change(
     gateway: RunningGateway, signature: str
 ) -> None:
     """It has failed for good, and nobody else has."""
-    eventually(lambda: gateway.servers()[signature]["state"] == "FAILED", timeout_s=20)
+    eventually(lambda: gateway.servers()[signature]["state"] == "FAILED")
     error = check_error("not_ready", gateway.run(signature))["ERROR"]
     assert SENTENCES[signature] in error
     assert str(gateway.base_folder) not in error
@@ -110,5 +110,5 @@ def test_request_that_fails_says_what_to_change(
 
 def test_endpoint_is_an_attribute_of_its_package(gateway: RunningGateway) -> None:
     """`import endpoints` and then `endpoints.<name>` works, as after any import."""
-    eventually(lambda: gateway.servers()["itself"]["state"] in {"READY", "FAILED"}, timeout_s=20)
+    eventually(lambda: gateway.servers()["itself"]["state"] in {"READY", "FAILED"})
     assert 5 == gateway.run("itself").json()["is"]

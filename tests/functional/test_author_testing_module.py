@@ -229,7 +229,7 @@ def test_second_start_in_a_folder_leaves_the_first_ones_announcement(tmp_path: P
     write_project(tmp_path, {"mirror": {}}, {"mirror": MIRROR})
     with running_gateway(tmp_path):
         second = start_gateway(tmp_path)
-        assert 4 == second.process.wait(5)
+        assert 4 == second.process.wait(60)
         second.kill()
         assert (tmp_path / "_cache" / "run" / "gateway.json").exists()
 

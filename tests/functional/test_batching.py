@@ -131,7 +131,7 @@ def test_item_past_its_deadline_is_not_executed(gateway: RunningGateway, gate: G
         gate.wait_for("holds")
         late = requests.post(
             f"{gateway.url}/run", json={"SIGNATURE": "batched", "X": "late"},
-            headers={"X-Request-Timeout": "0.05"}, timeout=10,
+            headers={"X-Request-Timeout": "0.05"}, timeout=60,
         )  # fmt: skip
         assert 504 == late.status_code
     assert 200 == first.result().status_code

@@ -60,7 +60,7 @@ def run(command: list[str], folder: Path) -> Iterator[RunningGateway]:
             what="every bundled endpoint is ready",
         )
         yield running
-    eventually(lambda: not processes_in(folder), timeout_s=5, what="nothing is left running")
+    eventually(lambda: not processes_in(folder), what="nothing is left running")
 
 
 def documented_examples() -> Iterator[Any]:
@@ -176,7 +176,7 @@ def test_support_process_reports(gateway: RunningGateway) -> None:
         # The first one may have been written while servers were still loading.
         return report if report and len(report["pings"]) == len(SERVING) else None
 
-    support = eventually(newest, timeout_s=20, what="a report on every server")
+    support = eventually(newest, what="a report on every server")
     assert dict.fromkeys(SERVING, "ok") == support["pings"]
     assert [] == support["restarts_asked"]
     assert support["msg"].startswith("Total Mem: ")

@@ -99,7 +99,7 @@ def test_calls_are_answered_in_order_under_the_same_id(gateway: RunningGateway) 
     sent = [{"TO": "leaf", "X": "a"}, {"TO": "single", "X": long}, {"TO": "leaf", "X": big}]
     response = requests.post(
         f"{gateway.url}/run", json={"SIGNATURE": "caller", "CALLS": sent},
-        headers={"X-Request-Id": "mine"}, timeout=20,
+        headers={"X-Request-Id": "mine"}, timeout=60,
     )  # fmt: skip
     answers = response.json()["answers"]
     assert ["a", long, big] == [one["x"] for one in answers]

@@ -92,7 +92,7 @@ def test_answers_never_change_hands(gateway: RunningGateway, kind: str) -> None:
             for number, wait_ms in enumerate(waits[caller]):
                 mine = f"{caller}.{number}"
                 answer = session.post(
-                    f"{gateway.url}/run", headers={"X-Request-Id": f"id-{mine}"}, timeout=20,
+                    f"{gateway.url}/run", headers={"X-Request-Id": f"id-{mine}"}, timeout=60,
                     json={"SIGNATURE": kind, "DO": "echo", "X": mine, "MS": wait_ms},
                 ).json()  # fmt: skip
                 if (mine, f"id-{mine}") != (answer.get("x"), answer.get("id")):
@@ -230,7 +230,7 @@ def test_deadline_cancels_a_task(gateway: RunningGateway) -> None:
     pids = gateway.servers()["tasks"]["worker_pids"]
     answer = requests.post(
         f"{gateway.url}/run", json={"SIGNATURE": "tasks", "DO": "wait", "X": "late"},
-        headers={"X-Request-Timeout": "0.3"}, timeout=10,
+        headers={"X-Request-Timeout": "0.3"}, timeout=60,
     )  # fmt: skip
     assert 504 == answer.status_code
     wait_until_said(gateway, "cleaned-late")

@@ -139,7 +139,7 @@ def test_others_have_their_own_time_and_no_more(bench: Bench) -> None:
     """A stream that would go on for ever does not keep a hung worker from being replaced."""
     stream = requests.post(
         f"{bench.gateway.url}/run", json={"SIGNATURE": bench.name, "DO": "items", "COUNT": 10**9},
-        stream=True, timeout=20,
+        stream=True, timeout=60,
     )  # fmt: skip
     lines = stream.iter_lines(chunk_size=65536)
     next(lines)
@@ -187,7 +187,7 @@ def test_stop_answers_everything_in_flight(launch: Launch, pool: ThreadPoolExecu
     eventually(lambda: "stopping" in [event["event"] for event in gateway.events])
     (gateway.base_folder / "now").touch()
     assert [200] * 10 == [answer.result().status_code for answer in answers]
-    assert 0 == gateway.process.wait(10)
+    assert 0 == gateway.process.wait(60)
 
 
 class Load:

@@ -170,7 +170,7 @@ def test_address_of_the_configuration_is_the_gateways(tmp_path: Path) -> None:
             settings_of(gateway)[key] for key in ("HOST", "PORT")
         ]
         live = f"http://127.0.0.2:{gateway.port}/v1/live"
-        assert 200 == requests.get(live, timeout=10).status_code
+        assert 200 == requests.get(live, timeout=60).status_code
         ours = psutil.Process(gateway.process.pid).net_connections("tcp")
         assert ("127.0.0.2", gateway.port) in [tuple(one.laddr) for one in ours]
 
@@ -281,7 +281,7 @@ def test_port_of_a_gateway_that_is_still_loading_is_taken(tmp_path: Path) -> Non
         with gate.closed():
             eventually(lambda: '"state":"LOADING"' in first.output)
             assert str(port) in cannot_start(second_folder, "--port", str(port))
-        first.wait_until_open(20)
+        first.wait_until_open(60)
         assert 200 == first.run("gated_load").status_code
     finally:
         first.stop()

@@ -35,7 +35,7 @@ def test_server_of_any_allowed_name_is_reached_and_administered(
     for response in (
         gateway.run(name),
         gateway.post(f"/run/{name}"),
-        requests.post(own_port, json={}, timeout=10),
+        requests.post(own_port, json={}, timeout=60),
     ):
         assert (200, name) == (response.status_code, response.json()["signature"])
     assert 200 == gateway.get(f"/v1/ready?signature={name}").status_code

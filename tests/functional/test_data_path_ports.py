@@ -55,22 +55,22 @@ def test_own_port_runs_its_endpoint_without_a_signature(gateway: RunningGateway)
     """
     url, name = direct(gateway, "mirror", "/run"), {"SIGNATURE": "mirror"}
     for fields in ({"X": 1}, {"X": 1, "SIGNATURE": "gated"}):
-        response = requests.post(url, json=fields, timeout=10)
+        response = requests.post(url, json=fields, timeout=60)
         assert (200, {"X": 1, **name}) == (response.status_code, response.json()["inputs"])
         assert "mirror" == response.json()["signature"]
-    assert {"X": "2", **name} == requests.get(url + "?X=2", timeout=10).json()["inputs"]
-    by_form = requests.post(url, data={"X": "3"}, timeout=10)
+    assert {"X": "2", **name} == requests.get(url + "?X=2", timeout=60).json()["inputs"]
+    by_form = requests.post(url, data={"X": "3"}, timeout=60)
     assert {"X": "3", **name} == by_form.json()["inputs"]
 
 
 @pytest.mark.shares_gateway
 def test_own_port_has_few_routes(gateway: RunningGateway) -> None:
     """`/get_paths` of the port lists them; the gateway's other routes are not there."""
-    answer = requests.get(direct(gateway, "mirror", "/get_paths"), timeout=10)
+    answer = requests.get(direct(gateway, "mirror", "/get_paths"), timeout=60)
     assert (200, DIRECT_PATHS) == (answer.status_code, sorted(answer.json()["PATHS"]))
     for path in ("/list_servers", "/system_status", "/shutdown", "/kill_server", "/", "/nothing"):
         check_error(
-            "not_found", requests.post(direct(gateway, "mirror", path), json={}, timeout=10)
+            "not_found", requests.post(direct(gateway, "mirror", path), json={}, timeout=60)
         )
 
 
@@ -78,21 +78,21 @@ def test_own_port_has_few_routes(gateway: RunningGateway) -> None:
 def test_own_port_reaches_no_other_endpoint(gateway: RunningGateway) -> None:
     """Whoever may reach one server's port does not reach the others through it."""
     url = direct(gateway, "gated", "/run/mirror")
-    check_error("not_found", requests.post(url, json={}, timeout=10))
+    check_error("not_found", requests.post(url, json={}, timeout=60))
 
 
 @pytest.mark.shares_gateway
 def test_own_port_administers_its_server(gateway: RunningGateway) -> None:
     """Notifications and the number of workers need no name there."""
     scaled = requests.post(
-        direct(gateway, "mirror", "/update_workers"), json={"NR_WORKERS": 2}, timeout=20
+        direct(gateway, "mirror", "/update_workers"), json={"NR_WORKERS": 2}, timeout=60
     )
     assert (200, "mirror") == (scaled.status_code, scaled.json()["SIGNATURE"])
     assert 2 == gateway.servers()["mirror"]["ready_workers"]
     requests.post(
-        direct(gateway, "mirror", "/update_workers"), json={"NR_WORKERS": 1}, timeout=20
+        direct(gateway, "mirror", "/update_workers"), json={"NR_WORKERS": 1}, timeout=60
     ).raise_for_status()
-    found = requests.post(direct(gateway, "broken", "/notifications"), json={}, timeout=10).json()
+    found = requests.post(direct(gateway, "broken", "/notifications"), json={}, timeout=60).json()
     assert ["broken"] == sorted({item["signature"] for item in found["GENERAL"]})
 
 
@@ -103,7 +103,7 @@ def test_own_port_guards_administration_like_the_gateways(gateway: RunningGatewa
         direct(gateway, "mirror", "/update_workers"),
         json={"NR_WORKERS": 2},
         headers={"X-Forwarded-For": "203.0.113.9"},
-        timeout=10,
+        timeout=60,
     )
     check_error("forbidden", answer)
 
@@ -112,7 +112,7 @@ def test_own_port_guards_administration_like_the_gateways(gateway: RunningGatewa
 def test_own_port_of_a_server_that_is_down_says_so(gateway: RunningGateway) -> None:
     """The port of a failed or disabled server answers like the gateway's."""
     for signature in ("broken", "off"):
-        answer = requests.post(direct(gateway, signature, "/run"), json={}, timeout=10)
+        answer = requests.post(direct(gateway, signature, "/run"), json={}, timeout=60)
         check_error("not_ready", answer)
 
 
@@ -124,7 +124,7 @@ def test_slow_client_on_a_servers_port_holds_no_worker(gateway: RunningGateway) 
     slow = [RawClient(port) for _ in range(5)]
     for client in slow:
         client.send(head("POST", "/run", length=len(body)) + body[:3])
-    assert 200 == requests.post(direct(gateway, "mirror", "/run"), json={}, timeout=5).status_code
+    assert 200 == requests.post(direct(gateway, "mirror", "/run"), json={}, timeout=60).status_code
     for client in slow:
         with client:
             client.send(body[3:])
@@ -135,7 +135,7 @@ def test_slow_client_on_a_servers_port_holds_no_worker(gateway: RunningGateway) 
 def test_liveness_does_not_depend_on_endpoints(gateway: RunningGateway) -> None:
     """The process serves: alive, whatever its endpoints do."""
     for url in (gateway.url + "/v1/live", direct(gateway, "broken", "/v1/live")):
-        response = requests.get(url, timeout=10)
+        response = requests.get(url, timeout=60)
         assert (200, True) == (response.status_code, response.json()["live"])
 
 
@@ -157,7 +157,7 @@ def test_readiness_names_what_is_missing(gateway: RunningGateway) -> None:
 def test_readiness_of_one_endpoint(gateway: RunningGateway, signature: str, status: int) -> None:
     """`?signature=` asks for one; on its own port it is that server that is asked for."""
     by_query = gateway.get(f"/v1/ready?signature={signature}")
-    on_its_port = requests.get(direct(gateway, signature, "/v1/ready"), timeout=10)
+    on_its_port = requests.get(direct(gateway, signature, "/v1/ready"), timeout=60)
     assert (status, status) == (by_query.status_code, on_its_port.status_code)
     assert (status == 200) == by_query.json()["ready"]
 
@@ -202,7 +202,7 @@ def test_port_refuses_until_every_endpoint_is_ready(tmp_path: Path) -> None:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port), 2)
             assert not (tmp_path / "_cache" / "run" / "gateway.json").exists()
-        gateway.wait_until_open(20)
+        gateway.wait_until_open(60)
         assert port == gateway.port
         assert 200 == gateway.run("gated_load").status_code
         assert 200 == gateway.get("/v1/ready").status_code

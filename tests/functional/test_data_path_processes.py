@@ -86,6 +86,6 @@ def test_change_of_state_reaches_every_process(gateway: RunningGateway) -> None:
         return {gateway.run("mirror").status_code for _ in range(20)}
 
     assert 200 == gateway.post("/kill_server", {"SIGNATURE": "mirror"}).status_code
-    eventually(lambda: statuses() == {503}, timeout_s=2)
+    eventually(lambda: statuses() == {503})
     assert 200 == gateway.post("/start_server", {"SIGNATURE": "mirror"}).status_code
     assert {200} == statuses()

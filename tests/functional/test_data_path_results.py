@@ -200,7 +200,7 @@ def test_concurrent_requests_each_get_their_own_answer(gateway: RunningGateway) 
             gateway.url + "/run",
             json={"SIGNATURE": "mirror", "N": number},
             headers={"X-Request-Id": f"caller-{number}"},
-            timeout=20,
+            timeout=60,
         )
         answered = response.json().get("inputs", {}).get("N")
         return response.status_code, answered, response.headers["X-Request-Id"]

@@ -219,7 +219,7 @@ class Player:
             return matches(expected, answers[0])
 
         try:
-            eventually(is_shown, timeout_s=10)
+            eventually(is_shown)
         except AssertionError:
             shown = json.dumps(answers, indent=1)
             pytest.fail(f"{command}\nis not answered as the page says, but with\n{shown}")

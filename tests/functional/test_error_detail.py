@@ -112,7 +112,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
 def ask(gateway: RunningGateway, path: str, **headers: str) -> requests.Response:
     """Send a request as somebody who may not administer, or with other headers."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()} or STRANGER
-    return requests.post(gateway.url + path, json={}, headers=sent, timeout=10)
+    return requests.post(gateway.url + path, json={}, headers=sent, timeout=60)
 
 
 def administrator(gateway: RunningGateway) -> dict[str, str]:

@@ -72,7 +72,7 @@ def with_token(gateway: RunningGateway, scheme: str = "Bearer") -> dict[str, str
 def call(gateway: RunningGateway, path: str, headers: dict[str, str]) -> requests.Response:
     """Send an administration call with JSON, from an address with no wrong tokens so far."""
     with client_from() as client:
-        return client.post(gateway.url + path, json=JSON_BODY, headers=headers, timeout=10)
+        return client.post(gateway.url + path, json=JSON_BODY, headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_change_by_get_is_forbidden_without_a_token(gateway: RunningGateway, pat
 
 def test_change_by_form_is_forbidden_without_a_token(gateway: RunningGateway) -> None:
     """A form, which a page of another site can send without asking, changes nothing."""
-    answer = requests.post(gateway.url + "/kill_server", data=JSON_BODY, timeout=10)
+    answer = requests.post(gateway.url + "/kill_server", data=JSON_BODY, timeout=60)
     check_error("forbidden", answer)
     assert 200 == gateway.run("mirror").status_code
 
@@ -202,11 +202,11 @@ def test_administration_token_is_accepted_from_anywhere(
     assert 200 == call(gateway, "/notifications", headers).status_code
     assert 200 == call(gateway, "/start_server", headers).status_code
     by_get = requests.get(
-        gateway.url + "/start_server?SIGNATURE=mirror", headers=headers, timeout=10
+        gateway.url + "/start_server?SIGNATURE=mirror", headers=headers, timeout=60
     )
     assert (200, "READY") == (by_get.status_code, by_get.json()["STATE"])
     by_form = requests.post(
-        gateway.url + "/start_server", data=JSON_BODY, headers=headers, timeout=10
+        gateway.url + "/start_server", data=JSON_BODY, headers=headers, timeout=60
     )
     assert 200 == by_form.status_code
 
@@ -223,7 +223,7 @@ def test_right_scope_is_checked_before_the_body(gateway: RunningGateway) -> None
         gateway.url + "/kill_server",
         data=b"{no JSON",
         headers={**FORWARDED, "Content-Type": "application/json"},
-        timeout=10,
+        timeout=60,
     )
     check_error("forbidden", answer)
 
@@ -232,7 +232,7 @@ def test_right_scope_is_checked_before_the_body(gateway: RunningGateway) -> None
 def test_status_is_open_to_anybody_by_default(gateway: RunningGateway, path: str) -> None:
     """Reading routes answer forwarded calls, too."""
     headers = {**FORWARDED, "Host": "models.example"}
-    answer = requests.get(gateway.url + path, headers=headers, timeout=10)
+    answer = requests.get(gateway.url + path, headers=headers, timeout=60)
     assert 200 == answer.status_code
 
 
@@ -277,7 +277,7 @@ def test_open_administration_lets_anybody_in(
     answer = call(open_gateway, "/restart_server", headers)
     assert (200, "READY") == (answer.status_code, answer.json()["STATE"])
     by_get = requests.get(
-        open_gateway.url + "/start_server?SIGNATURE=mirror", headers=headers, timeout=10
+        open_gateway.url + "/start_server?SIGNATURE=mirror", headers=headers, timeout=60
     )
     assert 200 == by_get.status_code
 
@@ -294,7 +294,7 @@ def test_token_that_cannot_be_written_is_told_so(gateway: RunningGateway, path: 
 
     def ask(path: str, **fields: object) -> requests.Response:
         return requests.post(
-            gateway.url + path, json=fields, headers=with_token(gateway), timeout=10
+            gateway.url + path, json=fields, headers=with_token(gateway), timeout=60
         )
 
     token = ask("/create_token", NAME="first", SCOPES=["run:*"])

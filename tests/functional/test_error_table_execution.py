@@ -133,7 +133,7 @@ def test_request_beyond_the_callers_timeout_is_deadline_exceeded(gateway: Runnin
             gateway.url + "/run",
             json={"SIGNATURE": "patient", "ID": "impatient"},
             headers={"X-Request-Timeout": "0.2"},
-            timeout=10,
+            timeout=60,
         )
         assert 0.2 <= monotonic() - started_s < AT_ONCE_S
         check_error("deadline_exceeded", answer)
@@ -148,7 +148,7 @@ def test_callers_timeout_never_extends_the_endpoints(gateway: RunningGateway) ->
             gateway.url + "/run/hasty",
             json={"ID": "greedy"},
             headers={"X-Request-Timeout": "3600"},
-            timeout=10,
+            timeout=60,
         )
         check_error("deadline_exceeded", answer)
         assert monotonic() - started_s < AT_ONCE_S
@@ -167,7 +167,7 @@ def test_request_that_waited_too_long_in_the_queue_is_not_executed(
             gateway.url + "/run/patient",
             json={"ID": "expired"},
             headers={"X-Request-Timeout": "0.2"},
-            timeout=10,
+            timeout=60,
         )
         check_error("deadline_exceeded", answer)
     assert 200 == first.result().status_code

@@ -116,7 +116,7 @@ def test_every_method_of_every_route_answers_in_json(
     gateway: RunningGateway, method: str, path: str
 ) -> None:
     """Every answer has a JSON object for its body, whatever was wrong."""
-    answer = requests.request(method, gateway.url + path, timeout=10, allow_redirects=False)
+    answer = requests.request(method, gateway.url + path, timeout=60, allow_redirects=False)
     assert "application/json" == answer.headers["Content-Type"]
     assert isinstance(answer.json(), dict)
 
@@ -135,7 +135,7 @@ def test_options_of_a_route_answers_in_json_or_without_a_body(
     gateway: RunningGateway, path: str
 ) -> None:
     """An answer to OPTIONS is a JSON object, or 204 and nothing at all."""
-    answer = requests.options(gateway.url + path, timeout=10, allow_redirects=False)
+    answer = requests.options(gateway.url + path, timeout=60, allow_redirects=False)
     if answer.status_code == 204:
         assert b"" == answer.content
         return

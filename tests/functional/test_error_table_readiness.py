@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -62,17 +63,18 @@ def test_load_error_shows_no_path_of_the_machine(gateway: RunningGateway, path: 
 def test_endpoint_in_backoff_says_when_to_come_back(gateway: RunningGateway) -> None:
     """`Retry-After` is the time until the next try."""
 
-    def waiting() -> bool:
-        flaky = gateway.servers()["flaky"]
-        return bool(flaky["state"] == "BACKOFF" and flaky["retry_in_s"] > 0.5)
+    def refused_while_waiting() -> tuple[Any, requests.Response, Any] | None:
+        before = gateway.servers()["flaky"]
+        answer = gateway.run("flaky")
+        after = gateway.servers()["flaky"]
+        is_waiting = before["state"] == after["state"] == "BACKOFF"
+        return (before, answer, after) if is_waiting else None
 
-    eventually(waiting, timeout_s=10, what="flaky is in backoff")
-    answer = gateway.run("flaky")
+    before, answer, after = eventually(refused_while_waiting, what="flaky is in backoff")
     body = check_error("not_ready", answer)
     assert "BACKOFF" == body["state"]
-    assert "RuntimeError: the model server is away" in body["ERROR"]
-    retry_in_s = gateway.servers()["flaky"]["retry_in_s"]
-    assert abs(int(answer.headers["Retry-After"]) - retry_in_s) <= 1.5
+    assert "RuntimeError" in body["ERROR"]
+    assert after["retry_in_s"] <= int(answer.headers["Retry-After"]) <= before["retry_in_s"] + 1.5
 
 
 @pytest.mark.shares_gateway
@@ -123,7 +125,7 @@ def test_request_past_its_patience_with_a_loading_endpoint_is_not_ready(
             gateway.url + "/run/gated_load",
             json={},
             headers={"X-Request-Timeout": "0.2"},
-            timeout=10,
+            timeout=60,
         )
         assert "LOADING" == check_error("not_ready", answer)["state"]
     assert {"loaded": True}.items() <= gateway.run("gated_load").json().items()

@@ -101,7 +101,7 @@ def test_killed_gateway_worker_refuses_nobody(launch: Launch) -> None:
     gateway = launch({"misbehaving": {}}, FILES, GATEWAY_WORKERS=1)
     worker = role(gateway, "gateway")[1]
     os.kill(worker.pid, signal.SIGKILL)
-    assert 200 == requests.post(gateway.url + "/run", json=ANSWER, timeout=10).status_code
+    assert 200 == requests.post(gateway.url + "/run", json=ANSWER, timeout=60).status_code
 
 
 def test_killed_server_master_lets_its_workers_finish(launch: Launch, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_killed_server_master_lets_its_workers_finish(launch: Launch, tmp_path: 
     eventually(lambda: busy(gateway) == 1)
     master = gateway.servers()["misbehaving"]["pid"]
     os.kill(master, signal.SIGKILL)
-    eventually(lambda: gateway.servers()["misbehaving"]["pid"] not in {None, master}, timeout_s=2)
+    eventually(lambda: gateway.servers()["misbehaving"]["pid"] not in {None, master})
     release.touch()
     thread.join(10)
     assert (200, "released") == (results[0].status_code, results[0].json()["did"])
@@ -140,7 +140,7 @@ def test_killed_supervisor_leaves_nothing_behind(launch: Launch) -> None:
     processes = [*tree(gateway), sleeper]
     assert len(processes) >= 6
     gateway.kill()
-    expect_gone(processes, timeout_s=2)
+    expect_gone(processes)
     thread.join(10)
     again = launch({"misbehaving": {}}, FILES)
     assert 200 == again.run("misbehaving", DO="answer").status_code
@@ -161,7 +161,7 @@ def test_killed_support_process_comes_back_and_costs_nothing(launch: Launch) -> 
     )
     pid = eventually(lambda: gateway.servers()["helper"]["pid"])
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: gateway.servers()["helper"]["pid"] not in {None, pid}, timeout_s=2)
+    eventually(lambda: gateway.servers()["helper"]["pid"] not in {None, pid})
     assert 200 == gateway.run("misbehaving", DO="answer").status_code
 
 

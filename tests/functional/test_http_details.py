@@ -45,7 +45,7 @@ def administer(gateway: RunningGateway, path: str, body: str) -> requests.Respon
     """Send a form with the administration token."""
     token = (gateway.base_folder / "_cache" / "admin_token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": FORM}
-    return requests.post(gateway.url + path, data=body, headers=headers, timeout=10)
+    return requests.post(gateway.url + path, data=body, headers=headers, timeout=60)
 
 
 def shape(answer: requests.Response) -> tuple[int, Any, Any]:
@@ -73,7 +73,7 @@ def test_reading_with_a_slash_is_allowed(gateway: RunningGateway, path: str) -> 
 def test_slash_means_nothing_on_a_servers_own_port(gateway: RunningGateway, path: str) -> None:
     """The same routes, the same rule."""
     port = gateway.servers()["mirror"]["port"]
-    assert 200 == requests.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
+    assert 200 == requests.get(f"http://127.0.0.1:{port}{path}", timeout=60).status_code
 
 
 @pytest.mark.parametrize("path", ["/shutdown%2f", "/v1%2Flive", "/run/mirror%2F", "/%2frun"])
@@ -92,7 +92,7 @@ def test_field_that_is_repeated_is_a_list(gateway: RunningGateway, kind: str) ->
         answer = gateway.get(f"/run/mirror?{encoded}")
     else:
         answer = requests.post(gateway.url + "/run/mirror", encoded.encode(),
-                               headers={"Content-Type": FORM}, timeout=10)  # fmt: skip
+                               headers={"Content-Type": FORM}, timeout=60)  # fmt: skip
     inputs = answer.json()["inputs"]
     assert (["1", "2", ""], "x") == (inputs["A"], inputs["B"])
 
@@ -138,7 +138,7 @@ def test_character_set_has_many_names(
     """Those of UTF-8 are read, in any case; others are refused instead of read as UTF-8."""
     headers = {"Content-Type": f"application/json; {parameter}"}
     body = '{"SIGNATURE": "mirror"}'
-    answer = requests.post(gateway.url + path, body, headers=headers, timeout=10)
+    answer = requests.post(gateway.url + path, body, headers=headers, timeout=60)
     assert status == answer.status_code
 
 
@@ -170,5 +170,5 @@ def test_memory_of_unread_answers_is_that_of_the_configuration(gateway: RunningG
         def cut() -> list[dict[str, Any]]:
             return [one for one in gateway.events if one["event"] == "slow_client_cut"]
 
-        eventually(cut, timeout_s=30, what="one is cut")
+        eventually(cut, what="one is cut")
     assert ("127.0.0.1", "gateway") == (cut()[0]["client"], cut()[0]["server"])

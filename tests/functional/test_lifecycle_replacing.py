@@ -111,7 +111,7 @@ def test_recycling_by_requests_loses_nothing(launch: Launch) -> None:
     source = version(1).replace("wait(0.3)", "wait(0.1)")
     gateway = launch({"versioned": {"NR_WORKERS": 2, "MAX_REQUESTS": 20}}, {"versioned": source})
     with SteadyClient(gateway.url + "/run", BODY) as client:
-        eventually(lambda: client.sent > 200, timeout_s=30)
+        eventually(lambda: client.sent > 200)
     assert {"200"} == set(client.outcomes), client.failures
     recycled = [event for event in gateway.events if event["event"] == "worker_recycled"]
     assert len(recycled) >= 4
@@ -164,7 +164,7 @@ def test_crash_loop_backs_off_and_leaves_others_alone(launch: Launch, tmp_path: 
         {"versioned": {}, "fine": {}},
         {"versioned": dying, "fine": version(3).replace("Versioned", "Fine")},
     )
-    eventually(lambda: len(starts.read_text()) >= 3, timeout_s=10)
+    eventually(lambda: len(starts.read_text()) >= 3)
     eventually(lambda: gateway.servers()["versioned"]["state"] == "BACKOFF")
     refused = gateway.run("versioned")
     body = refused.json()
@@ -182,4 +182,4 @@ def test_nothing_is_left_after_a_stop(launch: Launch) -> None:
     gateway = launch({"versioned": {"NR_WORKERS": 3}}, {"versioned": version(1)})
     processes = tree(gateway)
     assert 0 == gateway.stop()
-    expect_gone(processes, timeout_s=1)
+    expect_gone(processes)

@@ -73,6 +73,6 @@ def test_output_that_is_no_record_is_only_output(talkative: RunningGateway, text
     begin = len(talkative.output)
     answer = talkative.run("talking", BY="descriptor", TEXT=f"{text}\nnext\n")
     assert 200 == answer.status_code
-    eventually(lambda: '"message":"next"' in talkative.output[begin:], timeout_s=1)
+    eventually(lambda: '"message":"next"' in talkative.output[begin:])
     for line in talkative.output[begin:].split():
         assert {"time", "level", "event"} <= json.loads(line).keys(), line

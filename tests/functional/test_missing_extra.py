@@ -43,7 +43,7 @@ def test_endpoint_that_cannot_load_fails_alone(
     gateway: RunningGateway, signature: str, reason: str
 ) -> None:
     """It says what to install or to change and is not tried again; the others serve."""
-    eventually(lambda: gateway.servers()[signature]["state"] == "FAILED", timeout_s=20)
+    eventually(lambda: gateway.servers()[signature]["state"] == "FAILED")
     assert reason in check_error("not_ready", gateway.run(signature, TEXT="One."))["ERROR"]
     found = gateway.run("get_aprox", WORD="univercity").json()["data"]
     assert ["university"] == [item["word"] for item in found]

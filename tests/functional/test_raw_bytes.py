@@ -76,7 +76,7 @@ def test_body_names_its_endpoint_in_the_path_the_query_or_by_the_port(
     expected = seen(ANY, "image/png")
     assert expected == post("/run?SIGNATURE=raw", ANY, headers=PNG).json()["got"]["BODY"]
     own = f"http://127.0.0.1:{gateway.server_ports['raw']}/run"
-    answer = requests.post(own, ANY, headers=PNG, timeout=10).json()
+    answer = requests.post(own, ANY, headers=PNG, timeout=60).json()
     assert ({"SIGNATURE", "BODY"}, expected) == (answer["got"].keys(), answer["got"]["BODY"])
     nowhere = check_error("unsupported_media_type", post("/run", ANY, headers=PNG))
     assert "send it to /run/<signature>" in nowhere["ERROR"]

@@ -130,7 +130,7 @@ def test_endpoints_come_go_and_change_their_number_of_workers(launch: Launch) ->
     eventually(lambda: gateway.servers()["demo"]["ready_workers"] == 3)
     direct = f"http://127.0.0.1:{servers['new']['port']}/run"
     assert (
-        "new" == requests.post(direct, json=ASK | {"SIGNATURE": "new"}, timeout=10).json()["said"]
+        "new" == requests.post(direct, json=ASK | {"SIGNATURE": "new"}, timeout=60).json()["said"]
     )
 
 
@@ -143,7 +143,7 @@ def test_server_can_move_to_another_port(launch: Launch) -> None:
     configure(gateway, {"demo": {"PORT": wanted}})
     assert ["demo"] == reload(gateway)["ADJUSTED"]
     assert wanted == gateway.servers()["demo"]["port"]
-    answer = requests.post(f"http://127.0.0.1:{wanted}/run", json=ASK, timeout=10)
+    answer = requests.post(f"http://127.0.0.1:{wanted}/run", json=ASK, timeout=60)
     assert "hello" == answer.json()["said"]
     eventually(lambda: not accepts(old))
 

@@ -21,7 +21,7 @@ RUN = 'umask 000; exec "$0" -m basic_inference_server run --host 127.0.0.1 --por
 def administer(gateway: RunningGateway, token: str) -> requests.Response:
     """Send an administration call with a token."""
     headers = {"Authorization": f"Bearer {token}"}
-    return requests.get(gateway.url + "/notifications", headers=headers, timeout=10)
+    return requests.get(gateway.url + "/notifications", headers=headers, timeout=60)
 
 
 def command() -> list[str]:

@@ -123,14 +123,14 @@ def started(folder: Path, arguments: list[str]) -> Iterator[Started]:
     )
     gateway = ByScript(process, folder)
     try:
-        gateway.wait_until_open(30)
+        gateway.wait_until_open(60)
         with ThreadPoolExecutor() as clients:
             yield Started(gateway, clients)
     except BaseException:
         gateway.kill()
         raise
     gateway.stop()
-    eventually(lambda: not processes_in(folder), timeout_s=5, what="nothing is left running")
+    eventually(lambda: not processes_in(folder), what="nothing is left running")
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +162,14 @@ def test_log_says_who_can_reach_what(shared: Started) -> None:
 def test_own_port_is_answered_by_its_own_endpoint(shared: Started, signature: str) -> None:
     """Not by the endpoint that was started first."""
     url = f"http://127.0.0.1:{shared.ports[signature]}/run"
-    answer = requests.post(url, json={"ID": "own", "INPUT_VALUE": 1}, timeout=10)
+    answer = requests.post(url, json={"ID": "own", "INPUT_VALUE": 1}, timeout=60)
     assert (200, signature.upper()) == (answer.status_code, answer.json()["signature"].upper())
 
 
 def test_port_of_an_endpoint_that_is_off_says_so(shared: Started) -> None:
     """Its port is its own as well."""
     url = f"http://127.0.0.1:{shared.ports['off']}/run"
-    answer = requests.post(url, json={}, timeout=10)
+    answer = requests.post(url, json={}, timeout=60)
     assert (503, "DISABLED") == (answer.status_code, answer.json()["state"]), answer.text
 
 
@@ -229,11 +229,11 @@ def test_stop_answers_everyone_who_had_connected(tmp_path: Path) -> None:
                 stack.enter_context(client) for client in connected(ports["gateway"], CONNECTED)
             ]
             one.gateway.process.terminate()
-            eventually(lambda: all(map(is_refused, ports.values())), timeout_s=20)
+            eventually(lambda: all(map(is_refused, ports.values())))
         assert [200, 200] == [answer.result(30).status_code for answer in held]
         answers = [answer_to(client) for client in clients]
         assert [] == [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200 ")][:3]
-        assert 0 == one.gateway.process.wait(20)
+        assert 0 == one.gateway.process.wait(60)
         assert [True] == [e["drained"] for e in one.gateway.events if e["event"] == "stopped"]
         with started(tmp_path, arguments) as again:
             assert ports == again.ports

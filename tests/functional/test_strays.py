@@ -107,7 +107,7 @@ def test_killed_supervisor_leaves_no_daemon(launch: Launch) -> None:
     gateway = launch({"parent": {}}, {"parent": PARENT})
     processes = [started(gateway, "daemon"), started(gateway, "session"), *tree(gateway)]
     gateway.kill()
-    expect_gone(processes, timeout_s=2)
+    expect_gone(processes)
 
 
 def test_killed_janitor_is_replaced(launch: Launch) -> None:
@@ -125,4 +125,4 @@ def test_killed_janitor_is_replaced(launch: Launch) -> None:
     eventually(lambda: janitors() not in ([], [first]))
     daemon = started(gateway, "daemon")
     gateway.kill()
-    expect_gone([daemon], timeout_s=2)
+    expect_gone([daemon])

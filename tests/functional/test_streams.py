@@ -53,7 +53,7 @@ def ask(
 ) -> requests.Response:
     """Ask, and read all of the answer."""
     return requests.post(
-        f"{gateway.url}/run/{signature}", json=fields, headers=headers, timeout=20
+        f"{gateway.url}/run/{signature}", json=fields, headers=headers, timeout=60
     )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def test_item_arrives_while_the_next_one_is_made(
 
 def test_connection_serves_more_after_a_stream(gateway: RunningGateway) -> None:
     """Also after one that has failed, and a request that was sent ahead."""
-    with closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)) as connection:
         for target in ("N=2", "N=2&AT=1&DO=raise", "N=0", "N=2&AT=0&DO=raise", "N=1"):
             connection.request("GET", f"/run/streaming?{target}")
             sock = connection.sock

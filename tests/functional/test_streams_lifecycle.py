@@ -60,7 +60,7 @@ def test_stream_is_whole_through_replacing_and_stopping(launch: Launch, tmp_path
         gateway.process.send_signal(signal.SIGTERM)
         eventually(lambda: '"event":"stopping"' in gateway.output)
     assert [2, 3] == numbers(answer.read_rest())
-    assert 0 == gateway.process.wait(20)
+    assert 0 == gateway.process.wait(60)
 
 
 def test_stream_that_does_not_end_in_time_is_ended_with_an_error(launch: Launch) -> None:
@@ -72,4 +72,4 @@ def test_stream_that_does_not_end_in_time_is_ended_with_an_error(launch: Launch)
     (error,) = answer.read_rest()
     assert ("deadline_exceeded", "unknown") == (error["code"], error["executed"])
     assert "The gateway had to stop before streaming had sent everything." == error["ERROR"]
-    gateway.process.wait(20)
+    gateway.process.wait(60)

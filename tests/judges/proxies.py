@@ -90,7 +90,7 @@ def running_proxy(proxy: Proxy, folder: Path, gateway_port: int) -> Iterator[int
         yield port
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def free_port() -> int:

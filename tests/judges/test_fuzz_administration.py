@@ -70,7 +70,7 @@ class Administrator:
     def __init__(self, gateway: RunningGateway) -> None:
         token = (gateway.base_folder / "_cache" / "admin_token").read_text().strip()
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        self._connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
 
     def send(self, method: str, target: str, content_type: str, body: bytes) -> tuple[int, Any]:
         """Return status and value of the answer."""

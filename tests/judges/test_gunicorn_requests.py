@@ -21,7 +21,7 @@ from tests.support.http_harness import Response
 pytestmark = [pytest.mark.shares_gateway, pytest.mark.timeout(300)]
 
 SILENCE_S = 1.0  # no answer for so long: the request is not complete, so its end is sent
-PATIENCE_S = 5.0  # from then on the gateway has to answer and to close
+PATIENCE_S = 20.0  # from then on the gateway has to answer and to close
 READ = {200, 204, 404, 405}  # the request was read; what it asked for is another matter
 
 # Valid for gunicorn, refused here: the reason, and the cases.

@@ -69,16 +69,16 @@ def proxy(gateway: RunningGateway, tmp_path_factory: pytest.TempPathFactory) -> 
     def answers() -> bool:
         assert process.poll() is None
         try:
-            return requests.get(url + "/v1/live", timeout=5).ok
+            return requests.get(url + "/v1/live", timeout=60).ok
         except requests.ConnectionError:
             return False
 
     try:
-        eventually(answers, timeout_s=20, what="nginx answers")
+        eventually(answers, what="nginx answers")
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.mark.parametrize(("path", "fields"), CALLS.items())
@@ -88,7 +88,7 @@ def test_its_callers_do_not_administer(
     """From another address, with JSON and as `curl -d` sends it."""
     for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
         with client_from() as client:
-            answer = client.post(proxy + path, json=fields, headers=headers, timeout=10)
+            answer = client.post(proxy + path, json=fields, headers=headers, timeout=60)
         check_error("unauthorized" if path == "/create_token" else "forbidden", answer)
     assert gateway.process.poll() is None
 
@@ -98,7 +98,7 @@ def test_its_callers_run_endpoints_and_administer_with_the_token(
 ) -> None:
     """What it is there for goes on."""
     body = {"SIGNATURE": "echo", "TEXT": "x"}
-    assert 200 == requests.post(proxy + "/run", json=body, timeout=10).status_code
+    assert 200 == requests.post(proxy + "/run", json=body, timeout=60).status_code
     token = Path(gateway.base_folder / "_cache" / "admin_token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"}
-    assert 200 == requests.get(proxy + "/notifications", headers=headers, timeout=10).status_code
+    assert 200 == requests.get(proxy + "/notifications", headers=headers, timeout=60).status_code

@@ -50,11 +50,11 @@ def test_repository_has_no_secret() -> None:
 def use_tokens(gateway: RunningGateway, token: str) -> None:
     """Send the token in every place where a client might put it, rightly or wrongly."""
     sends: list[Callable[[], requests.Response]] = [
-        lambda: requests.get(f"{gateway.url}/notifications", headers=bearer(token), timeout=10),
-        lambda: requests.get(f"{gateway.url}/notifications", headers=bearer(token * 2), timeout=10),
-        lambda: requests.get(f"{gateway.url}/run/{token}", headers=bearer(token), timeout=10),
-        lambda: requests.get(f"{gateway.url}/{token}?token={token}", timeout=10),
-        lambda: requests.get(f"{gateway.url}/run", headers={"X-Request-Id": "sane"}, timeout=10),
+        lambda: requests.get(f"{gateway.url}/notifications", headers=bearer(token), timeout=60),
+        lambda: requests.get(f"{gateway.url}/notifications", headers=bearer(token * 2), timeout=60),
+        lambda: requests.get(f"{gateway.url}/run/{token}", headers=bearer(token), timeout=60),
+        lambda: requests.get(f"{gateway.url}/{token}?token={token}", timeout=60),
+        lambda: requests.get(f"{gateway.url}/run", headers={"X-Request-Id": "sane"}, timeout=60),
         lambda: requests.post(
             f"{gateway.url}/restart_server",
             json={"SIGNATURE": "faulty", "REASON": "token test"},
@@ -62,12 +62,12 @@ def use_tokens(gateway: RunningGateway, token: str) -> None:
             timeout=30,
         ),
         lambda: requests.post(
-            f"{gateway.url}/run/faulty", json={"DO": "raise"}, headers=bearer(token), timeout=10
+            f"{gateway.url}/run/faulty", json={"DO": "raise"}, headers=bearer(token), timeout=60
         ),
         lambda: requests.post(
-            f"{gateway.url}/run/faulty", json={"DO": "kill"}, headers=bearer(token), timeout=10
+            f"{gateway.url}/run/faulty", json={"DO": "kill"}, headers=bearer(token), timeout=60
         ),
-        lambda: requests.post(f"{gateway.url}/shutdown", headers=bearer("x" + token), timeout=10),
+        lambda: requests.post(f"{gateway.url}/shutdown", headers=bearer("x" + token), timeout=60),
     ]
     for send in sends:
         with suppress(requests.ConnectionError):
@@ -88,7 +88,7 @@ def test_log_has_no_secret(tmp_path: Path) -> None:
         token = (gateway.base_folder / "_cache" / "admin_token").read_text().strip()
         use_tokens(gateway, token)
         statuses = [gateway.get(path).text for path in ("/system_status", "/list_servers")]
-        asked = requests.get(f"{gateway.url}/notifications", headers=bearer(token), timeout=10)
+        asked = requests.get(f"{gateway.url}/notifications", headers=bearer(token), timeout=60)
     assert 200 == asked.status_code
     said = "\n".join([gateway.output, asked.text, *statuses])
     assert "endpoint_error" in said or "request_failed" in said, said

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from basic_inference_server.testing import RunningGateway
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 
 
 def tree(gateway: RunningGateway) -> list[psutil.Process]:
@@ -50,7 +50,7 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
-def expect_gone(processes: list[psutil.Process], timeout_s: float = 2.0) -> None:
+def expect_gone(processes: list[psutil.Process], timeout_s: float = PATIENCE_S) -> None:
     """Fail unless all of them end within the time."""
     eventually(
         lambda: not [process for process in processes if is_running(process)],

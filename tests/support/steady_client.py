@@ -35,9 +35,9 @@ class SteadyClient:
         while not self._done.is_set():
             try:
                 if self._keep_alive:
-                    response = session.post(self._url, json=self._body, timeout=20)
+                    response = session.post(self._url, json=self._body, timeout=60)
                 else:
-                    response = requests.post(self._url, json=self._body, timeout=20)
+                    response = requests.post(self._url, json=self._body, timeout=60)
                 outcome, text = str(response.status_code), response.text
             except requests.RequestException as error:
                 outcome, text = type(error).__name__, str(error)

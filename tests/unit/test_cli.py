@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from basic_inference_server.cli import add_run_arguments, main, make_parser
-from tests.support.projects import write_project
+from tests.support.projects import ECHO, write_project
 
 
 def test_command_of_the_package_listens_on_this_machine_only() -> None:
@@ -28,7 +28,7 @@ def test_check_of_a_configuration_knows_the_gateways_port(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], port: str, code: int | None
 ) -> None:
     """An endpoint that names it could not listen."""
-    write_project(tmp_path, {"demo": {"PORT": 5002}}, {})
+    write_project(tmp_path, {"echo": {"PORT": 5002}}, {"echo": ECHO})
     try:
         main(["run", "--check-config", "-b", str(tmp_path), "--port", port])
         ended = None
@@ -36,4 +36,4 @@ def test_check_of_a_configuration_knows_the_gateways_port(
         ended = exit_.code
     assert code == ended
     said = capsys.readouterr()
-    assert ("CONFIG_ENDPOINTS.demo.PORT: 5002 is the gateway's own port" in said.err) == bool(code)
+    assert ("CONFIG_ENDPOINTS.echo.PORT: 5002 is the gateway's own port" in said.err) == bool(code)

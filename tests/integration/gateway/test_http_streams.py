@@ -161,7 +161,7 @@ def test_client_that_stops_reading_is_cut_off(
     stream = streamed(harness, client)
     stream.fill()
     client.send(sent)
-    eventually(lambda: "left" in stream.said, timeout_s=5)
+    eventually(lambda: "left" in stream.said)
     assert ["full", "left"] == stream.said
     eventually(lambda: 0 == harness.connection_count())
 

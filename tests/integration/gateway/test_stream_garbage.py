@@ -100,6 +100,6 @@ def test_stream_leaves_no_garbage(
         else:
             connection.sendall(encode_chunk(b"2\n", 200))
             assert [2] == parse_lines(read_chunks(client))
-        eventually(lambda: not left(), timeout_s=2, what="everything of the request has gone")
+        eventually(lambda: not left(), what="everything of the request has gone")
     if end != "client leaves":
         assert 1 == harness.connection_count()
