@@ -79,7 +79,7 @@ def objection(environ: Mapping[str, Any], *, changes: bool) -> str | None:
     if not environ["bis.peer"].is_ours():
         return (
             "The call is not known to come from a program of the user that runs the gateway; "
-            "administration needs a token."
+            "make it as that user, or send a token: Authorization: Bearer <token>."
         )
     return None
 

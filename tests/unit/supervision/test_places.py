@@ -11,10 +11,11 @@ import pytest
 from basic_inference_server.supervision.places import (
     Places,
     ensure_admin_token,
+    place_for_secrets,
     write_atomically,
 )
 from basic_inference_server.supervision.sockets import StartError
-from tests.support.users import ANOTHER_USER, needs_root
+from tests.support.users import ANOTHER_USER, another_user, needs_root
 
 
 def mode_of(path: Path) -> int:
@@ -95,6 +96,25 @@ def test_admin_token_of_another_user_ends_the_start(tmp_path: Path) -> None:
     os.chown(path, ANOTHER_USER, 0)
     with pytest.raises(StartError, match=f"admin_token belongs to user {ANOTHER_USER}"):
         ensure_admin_token(path)
+
+
+@needs_root
+def test_nobody_else_replaces_the_token_whatever_the_umask(tmp_path: Path) -> None:
+    """Who may write the folder could put a file of its own there."""
+    tmp_path.chmod(0o755)
+    umask = os.umask(0)
+    try:
+        (tmp_path / "cache").mkdir()
+        assert (tmp_path / "cache", "") == place_for_secrets(tmp_path / "cache")
+    finally:
+        os.umask(umask)
+    assert 0o700 == mode_of(tmp_path / "cache")
+    folder = os.open(tmp_path, os.O_RDONLY)  # the way to it may be closed to others as well
+    try:
+        with another_user(), pytest.raises(PermissionError):
+            os.rename("cache/x", "cache/admin_token", src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def test_folder_where_the_token_should_be_ends_the_start(tmp_path: Path) -> None:
