@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 from collections.abc import Callable, Iterable
@@ -28,6 +29,10 @@ class OpenPort:
     def is_open(self) -> bool:
         """Whether the loop accepts: it closes, without a word, a socket that cannot listen."""
         return self.listener.fileno() >= 0
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        self.server.close()
 
 
 def listen(listener: socket.socket) -> None:
@@ -58,11 +63,16 @@ async def serve_port(listener: socket.socket, make_protocol: MakeProtocol) -> Op
 
 
 async def close_ports(ports: Iterable[OpenPort]) -> None:
-    """Close ports; what had connected before is among the connections then."""
+    """Close ports; what had connected before is among the connections then.
+
+    Raises:
+        Exception: what the first one raised that could not be closed; the others are closed.
+    """
     still_open = [port for port in ports if port.is_open]
     await _accept_what_has_connected(still_open)
-    for port in still_open:
-        port.server.close()
+    with contextlib.ExitStack() as stack:
+        for port in still_open:
+            stack.callback(port.close)
     # The loop tells a protocol of its connection one turn after it has accepted it.
     for _ in range(SETTLE_TURNS):
         await asyncio.sleep(0)
