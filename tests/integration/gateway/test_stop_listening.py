@@ -47,6 +47,18 @@ def test_whoever_has_connected_before_the_port_closes_is_served(count: int) -> N
     assert count == uvloop.run(scenario())
 
 
+def test_clients_that_could_not_be_accepted_in_time_are_counted() -> None:
+    """The kernel resets them when the port closes, and the stop must not look like a clean one."""
+
+    async def scenario() -> int:
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as port:
+            opened = await serve_port(port.dup(), asyncio.Protocol)
+            with socket.create_connection(port.getsockname()):
+                return await close_ports([opened], within_s=0)
+
+    assert 1 == uvloop.run(scenario())
+
+
 def two_of_one_port() -> tuple[socket.socket, socket.socket]:
     """Return two sockets of one port: one that listens, and one that cannot any more."""
     first, second = socket.socket(), socket.socket()
