@@ -14,8 +14,9 @@ from basic_inference_server.core.logs import EventLog
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.hub import Hub
-from basic_inference_server.gateway.ports import OpenPort, close_ports
+from basic_inference_server.gateway.ports import ACCEPT_WITHIN_S, OpenPort, close_ports
 
+ACCEPT_AT_LEAST_S = 0.5
 LOOK_EVERY_S = 0.02
 FOR_THE_LAST_ANSWERS_S = 0.05
 
@@ -25,6 +26,7 @@ class Drain:
 
     Attributes:
         cut: how many requests did not get their own answer.
+        waiting: on how many ports clients waited who could not be accepted in time.
         has_failed: whether a fault of ours kept it from being complete.
     """
 
@@ -32,6 +34,7 @@ class Drain:
         self, limits: HttpLimits, ports: Iterable[OpenPort], hub: Hub, events: EventLog
     ) -> None:
         self.cut = 0
+        self.waiting = 0
         self.has_failed = False
         self._limits = limits
         self._ports = ports
@@ -43,7 +46,8 @@ class Drain:
         deadline_s = monotonic_s() + within_s
         self._limits.is_draining = True
         try:
-            await close_ports(self._ports)
+            accept_s = min(ACCEPT_WITHIN_S, max(within_s, ACCEPT_AT_LEAST_S))
+            self.waiting = await close_ports(self._ports, accept_s)
         except Exception as error:  # noqa: BLE001 - the requests in flight have to finish
             self._failed(error)
         while self._limits.connections and (now_s := monotonic_s()) < deadline_s:

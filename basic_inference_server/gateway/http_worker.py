@@ -170,7 +170,11 @@ class HttpWorker(Worker):
         drain = Drain(limits, self._ports, hub, self.events)
         await drain.run(max(graceful_s - 1.0, graceful_s / 2))
         self.app.announcer.announce(
-            "drained", pid=os.getpid(), cut=drain.cut, has_failed=drain.has_failed
+            "drained",
+            pid=os.getpid(),
+            cut=drain.cut,
+            waiting=drain.waiting,
+            has_failed=drain.has_failed,
         )
 
     async def _beat(self, limits: HttpLimits, stopping: asyncio.Event) -> None:

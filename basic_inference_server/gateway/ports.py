@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from basic_inference_server.core.clock import monotonic_s
 
 BACKLOG = 2048
-ACCEPT_WITHIN_S = 1.0
+ACCEPT_WITHIN_S = 5.0
 SETTLE_TURNS = 3
 
 MakeProtocol = Callable[[], asyncio.BaseProtocol]
@@ -28,6 +29,10 @@ class OpenPort:
     def is_open(self) -> bool:
         """Whether the loop accepts: it closes, without a word, a socket that cannot listen."""
         return self.listener.fileno() >= 0
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        self.server.close()
 
 
 def listen(listener: socket.socket) -> None:
@@ -57,22 +62,32 @@ async def serve_port(listener: socket.socket, make_protocol: MakeProtocol) -> Op
     return port
 
 
-async def close_ports(ports: Iterable[OpenPort]) -> None:
-    """Close ports; what had connected before is among the connections then."""
+async def close_ports(ports: Iterable[OpenPort], within_s: float = ACCEPT_WITHIN_S) -> int:
+    """Close ports; what had connected before is among the connections then.
+
+    Returns:
+        On how many of them clients still waited when the time was up: the kernel resets those,
+        unless another process has the port too.
+
+    Raises:
+        Exception: what the first one raised that could not be closed; the others are closed.
+    """
     still_open = [port for port in ports if port.is_open]
-    await _accept_what_has_connected(still_open)
-    for port in still_open:
-        port.server.close()
+    left = await _accept_what_has_connected(still_open, monotonic_s() + within_s)
+    with contextlib.ExitStack() as stack:
+        for port in still_open:
+            stack.callback(port.close)
     # The loop tells a protocol of its connection one turn after it has accepted it.
     for _ in range(SETTLE_TURNS):
         await asyncio.sleep(0)
+    return left
 
 
-async def _accept_what_has_connected(ports: list[OpenPort]) -> None:
+async def _accept_what_has_connected(ports: list[OpenPort], deadline_s: float) -> int:
     """Let the loop accept until no connection waits: closing a port would reset those."""
     waiting = select.poll()
     for port in ports:
         waiting.register(port.listener.fileno(), select.POLLIN)
-    deadline_s = monotonic_s() + ACCEPT_WITHIN_S
-    while waiting.poll(0) and monotonic_s() < deadline_s:
+    while (left := len(waiting.poll(0))) and monotonic_s() < deadline_s:
         await asyncio.sleep(0)
+    return left

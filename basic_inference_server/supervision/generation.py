@@ -25,7 +25,8 @@ class Generation:
         self.endpoint: dict[str, Any] = {}
         self.exit_code: int | None = None
         self.undrained: set[int] = set()  # processes that served and have not said how they left
-        self.cut = 0
+        self.cut = 0  # requests that its processes could not finish
+        self.waiting = 0  # ports on which clients waited: lost, unless the next generation has them
         self._kill_at_s: float | None = None
 
     @property

@@ -114,6 +114,7 @@ class Program(Lineage):
             generation.undrained.add(message["pid"])
         elif kind == "drained":
             generation.cut += message["cut"]
+            generation.waiting += message["waiting"]
             if not message["cut"] and not message["has_failed"]:
                 generation.undrained.discard(message["pid"])
         elif kind == "cannot_listen":

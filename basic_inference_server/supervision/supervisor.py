@@ -388,7 +388,7 @@ class Supervisor:
         await self._clean_up_crew.close()
         self._control.close()
         self._places.clean_up()
-        cut = waiting + sum(gateway.cut for gateway in gateways)
+        cut = waiting + sum(gateway.cut + gateway.waiting for gateway in gateways)
         drained &= not cut and not any(gateway.undrained for gateway in gateways)
         self.log.info("stopped", why=reason, drained=drained, cut=cut or None)
         self.store.end_run(reason)

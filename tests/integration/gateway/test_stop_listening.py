@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -47,6 +47,18 @@ def test_whoever_has_connected_before_the_port_closes_is_served(count: int) -> N
             return known
 
     assert count == uvloop.run(scenario())
+
+
+def test_clients_that_could_not_be_accepted_in_time_are_counted() -> None:
+    """The kernel resets them when the port closes, and the stop must not look like a clean one."""
+
+    async def scenario() -> int:
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as port:
+            opened = await serve_port(port.dup(), asyncio.Protocol)
+            with socket.create_connection(port.getsockname()):
+                return await close_ports([opened], within_s=0)
+
+    assert 1 == uvloop.run(scenario())
 
 
 def two_of_one_port() -> tuple[socket.socket, socket.socket]:
@@ -182,6 +194,27 @@ def test_fault_of_one_connection_does_not_keep_the_others_from_their_answers() -
     assert (1, True) == (drain.cut, drain.has_failed)
     assert ["drain_failed", "drain_cut"] == [event["event"] for event in scene.events]
     assert "AttributeError: a fault of ours" in scene.events[0]["traceback"]
+
+
+def test_port_that_cannot_be_closed_does_not_keep_the_others_from_closing() -> None:
+    """It is logged, and what is in flight is answered."""
+
+    async def act(scene: Scene) -> Drain:
+        await scene.client(REQUEST)
+        for place in (0, 2):
+            with socket.create_server(("127.0.0.1", 0)) as other:
+                scene.ports.insert(place, OpenPort(other.dup(), cast("asyncio.Server", None)))
+        asyncio.get_running_loop().call_later(0.1, scene.answer_all)
+        drain = await scene.drain(PATIENCE_S)
+        assert scene.clients[0].recv(65536).startswith(b"HTTP/1.1 200 ")
+        for port in (scene.ports[0], scene.ports[2]):
+            port.listener.close()
+        return drain
+
+    drain, scene = in_a_scene(act)
+    assert (0, True) == (drain.cut, drain.has_failed)
+    assert ["drain_failed"] == [event["event"] for event in scene.events]
+    assert -1 == scene.listener.fileno()
 
 
 def test_port_that_is_none_does_not_keep_the_others_from_closing() -> None:
