@@ -63,12 +63,12 @@ def test_load_error_shows_no_path_of_the_machine(gateway: RunningGateway, path: 
 def test_endpoint_in_backoff_says_when_to_come_back(gateway: RunningGateway) -> None:
     """`Retry-After` is the time until the next try."""
 
-    def refused_while_waiting() -> tuple[Any, requests.Response, Any] | None:
+    def refused_while_waiting() -> tuple[Any, ...]:
         before = gateway.servers()["flaky"]
         answer = gateway.run("flaky")
         after = gateway.servers()["flaky"]
         is_waiting = before["state"] == after["state"] == "BACKOFF"
-        return (before, answer, after) if is_waiting else None
+        return (before, answer, after) if is_waiting else ()
 
     before, answer, after = eventually(refused_while_waiting, what="flaky is in backoff")
     body = check_error("not_ready", answer)
