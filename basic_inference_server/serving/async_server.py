@@ -148,7 +148,8 @@ class AsyncServer:
     def end_in_child(self) -> None:
         """Have a forked child end when it comes back to the loop, which is its parent's."""
         if threading.get_ident() == self._thread:
-            self._loop.call_soon(own_process.end_child)
+            with contextlib.suppress(RuntimeError):  # it is closed already
+                self._loop.call_soon(own_process.end_child)
 
     def close(self) -> None:
         """Cancel what the endpoint has left running, and give it a moment to clean up."""

@@ -67,11 +67,11 @@ class ForkedChild:
         own_process.forked(self._say)
         for keeper in self._keepers:
             keeper.forget()
-        self.also()
         signal.set_wakeup_fd(-1)
         for number in self._signals:
             if signal.getsignal(number) in self._own_handlers:
                 signal.signal(number, signal.SIG_DFL)
+        self.also()
         self._take_signals()
 
     def _say(self) -> None:
