@@ -48,10 +48,11 @@ GATEWAY_MEANINGS = {
     "GRACEFUL_TIMEOUT": "Seconds that requests in flight get to finish when something stops.",
     "CORS_ORIGINS": "Origins whose pages may read answers of the data path; "
     "`*` is all of them, `[]` none.",
-    "ADMIN_OPEN": "`true`: anyone who reaches the port may administer. Warned of at the start.",
-    "ADMIN_TRUST_LOOPBACK": "`true`: calls from this machine may administer without a token, "
-    "under [conditions](http.md#who-may-administer). "
-    "Set `false` behind a proxy on the same machine.",
+    "ADMIN_OPEN": "`true`: anyone who reaches the port may administer, but for tokens. "
+    "Warned of at the start.",
+    "ADMIN_TRUST_LOOPBACK": "`true`: programs of the gateway's own user on this machine may "
+    "administer without a token, under [conditions](http.md#who-may-administer). "
+    "Set `false` behind a [proxy](../howto/access.md#behind-a-proxy) of the same user.",
     "STATUS_OPEN": "`false`: `/list_servers`, `/system_status` and `/get_paths` are for "
     "administrators only.",
     "LOG_FORMAT": "`console` is for people, `json` is one object a line; "
