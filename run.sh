@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Run the gateway and keep it running:   ./run.sh [arguments of run_gateway.py]
 #
-# The first start sets up .venv from the lock. `POST /shutdown` ends the gateway with 0:
-# then the checkout is pulled, .venv follows the lock, and the gateway starts again. A crash
-# restarts it too; a wrong configuration (78) or a taken port (4) does not, nor does a signal.
+# The first start sets up .venv from the lock. `POST /shutdown` ends the gateway with 0, or with 1
+# when it had to cut a request: then the checkout is pulled, .venv follows the lock, and the gateway
+# starts again. A crash restarts it too; a wrong configuration (78) or a taken port (4) does not,
+# nor does a signal.
 # HUP reloads the configuration, or ends everything when it says that the terminal has closed.
 # With IMAGE set and Docker there, a container of that image is run in the same loop.
 #
@@ -190,8 +191,8 @@ main() {
     else
       case $code in
         4 | 78) exit "$code" ;; # the gateway has said why; a restart would say it again
-        0)
-          say "gateway ended, updating, next start in $delay s"
+        0 | 1) # 1: the same, but the stop had to cut a request; or a fault, which an update may mend
+          say "gateway ended with $code, updating, next start in $delay s"
           update_checkout
           ;;
         *) say "gateway ended with $code, next start in $delay s" ;;

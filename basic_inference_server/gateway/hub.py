@@ -40,6 +40,10 @@ class Unreachable(Exception):
     """Nobody listens on the server's socket."""
 
 
+class _Dropped(Unreachable):
+    """A worker took the connection and died before a byte was sent."""
+
+
 class StreamListener(Protocol):
     """Who is told of a streamed answer; exactly one of the last three is called, once."""
 
@@ -131,24 +135,9 @@ class Hub:
             Unreachable: nobody listens at `path`, nor at `link`, which is tried then.
         """
         try:
-            sock = socket.SocketType(UNIX, STREAM)
-        except OSError as error:  # no descriptors left
-            raise Unreachable(str(error)) from error
-        try:
-            _connect(sock, path, link)
-            if len(body) <= READ_CHUNK:
-                data = head + body
-                sent = sock.send(data)
-                parts = [] if sent == len(data) else [memoryview(data)[sent:]]
-            else:
-                sent = sock.sendmsg([head, body])
-                parts = _rest([memoryview(head), memoryview(body)], sent)
-        except BlockingIOError as error:
-            sock.close()
-            raise QueueFull from error
-        except OSError as error:
-            sock.close()
-            raise Unreachable(str(error)) from error
+            sock, parts = _send(path, link, head, body)
+        except _Dropped:  # nothing was sent: another worker can take it
+            sock, parts = _send(path, link, head, body)
         call = Call(sock, listener, deadline_ns)
         call.unsent = parts
         self._calls[call.fd] = call
@@ -343,6 +332,33 @@ class Hub:
         for call in list(self._calls.values()):
             self._end(call)
         self._epoll.close()
+
+
+def _send(
+    path: str, link: str, head: bytes, body: bytes | bytearray
+) -> tuple[socket.SocketType, list[memoryview]]:
+    """Connect and send what the socket takes at once; return the rest."""
+    try:
+        sock = socket.SocketType(UNIX, STREAM)
+    except OSError as error:  # no descriptors left
+        raise Unreachable(str(error)) from error
+    try:
+        _connect(sock, path, link)
+        if len(body) <= READ_CHUNK:
+            data = head + body
+            sent = sock.send(data)
+            return sock, ([] if sent == len(data) else [memoryview(data)[sent:]])
+        sent = sock.sendmsg([head, body])
+        return sock, _rest([memoryview(head), memoryview(body)], sent)
+    except BlockingIOError as error:
+        sock.close()
+        raise QueueFull from error
+    except (BrokenPipeError, ConnectionResetError) as error:
+        sock.close()
+        raise _Dropped(str(error)) from error
+    except OSError as error:
+        sock.close()
+        raise Unreachable(str(error)) from error
 
 
 def _connect(sock: socket.SocketType, path: str, link: str) -> None:

@@ -165,11 +165,18 @@ def script(tmp_path: Path) -> Iterator[Script]:
     running.close()
 
 
-@pytest.mark.parametrize("code", [pytest.param(0, id="shutdown"), pytest.param(1, id="crash")])
+@pytest.mark.parametrize("code", [pytest.param(0, id="shutdown"), pytest.param(137, id="killed")])
 def test_gateway_that_ends_by_itself_starts_again(script: Script, code: int) -> None:
     """POST /shutdown and a crash are both followed by a new gateway with the same arguments."""
     script.start("--port", "5010", plan=[code, "serve"])
     assert ["--port", "5010"] == script.wait_for_start(2)["argv"]
+
+
+def test_shutdown_that_had_to_cut_a_request_updates_all_the_same(script: Script) -> None:
+    """A client that never finishes its request does not keep the next version away."""
+    script.start(plan=[1, "serve"])
+    script.wait_for_start(2)
+    assert "gateway ended with 1, updating" in script.output
 
 
 @pytest.mark.parametrize(
@@ -273,7 +280,7 @@ def test_logout_under_nohup_changes_nothing(script: Script) -> None:
     os.kill(pid, signal.SIGHUP)
     os.kill(pid, signal.SIGUSR1)
     script.wait_for_start(2)
-    assert "gateway ended, updating" in script.output
+    assert "gateway ended with 0, updating" in script.output
     script.send(signal.SIGTERM)
     assert 37 == script.exit_code()
 

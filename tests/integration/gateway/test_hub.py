@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
+from basic_inference_server.gateway import hub
 from basic_inference_server.gateway.hub import QueueFull, Unreachable, deadline_after
 from basic_inference_server.wire.frames import ReplyHeader, encode_reply, encode_request
 from tests.support.hub_bench import KIND, LARGE, PATIENCE_S, Bench, Ending, on_a_bench
@@ -79,6 +81,37 @@ def test_socket_that_lost_its_name_is_reached_by_its_link(tmp_path: Path) -> Non
         await bench.answer(worker, b"[1]")
         assert ("reply", b"[1]") == await ending.wait()
         os.close(handle)
+
+    on_a_bench(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("dying", [1, 2])
+def test_worker_that_dies_before_a_byte_was_sent_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dying: int
+) -> None:
+    """Another one gets the request, once; when that dies as well, nobody was reached."""
+
+    async def scenario(bench: Bench) -> None:
+        connect, dead = hub._connect, list[int]()
+
+        def connect_to_the_dying(sock: socket.SocketType, path: str, link: str) -> None:
+            connect(sock, path, link)
+            if len(dead) < dying:
+                accepted, _ = bench.listener.accept()
+                accepted.close()
+                dead.append(1)
+
+        monkeypatch.setattr(hub, "_connect", connect_to_the_dying)
+        if dying == 2:
+            with pytest.raises(Unreachable, match="Broken pipe"):
+                bench.call()
+            assert 0 == bench.hub.in_flight
+            return
+        ending, _ = bench.call(b"{}")
+        worker = await bench.accept()
+        assert b"{}" == await bench.receive(worker)
+        await bench.answer(worker, b"[1]")
+        assert ("reply", b"[1]") == await ending.wait()
 
     on_a_bench(tmp_path, scenario)
 
