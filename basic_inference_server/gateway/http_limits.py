@@ -69,6 +69,7 @@ class HttpLimits:
         if seconds:
             for connection in self.connections:
                 connection.give_time(seconds)
+            self.unsent.give_time(seconds)
 
     def enforce(self, now_s: float) -> None:
         """End the connections that are too slow; called about once a second."""

@@ -79,6 +79,11 @@ class UnsentAnswers:
             self._look(now_s)
             self._bound(now_s)
 
+    def give_time(self, seconds: float) -> None:
+        """Count the time for which this process has stood still as nobody's stall."""
+        for unsent in self.waiting.values():
+            unsent.progress_s += seconds
+
     def forget(self, connection: HttpConnection) -> None:
         """Count a connection no more: it has ended."""
         unsent = self.waiting.pop(connection, None)

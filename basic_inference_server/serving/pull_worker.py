@@ -1,8 +1,8 @@
-"""The worker: pulls requests from the server's socket and executes them, one at a time.
+"""The worker: loads an endpoint, pulls requests from the server's socket, and leaves in time.
 
 The kernel's accept queue is the request queue. An idle worker accepts the next connection; a busy
-one does not, so nothing ever waits behind a hung or slow neighbour. `serving/threads.py` and
-`serving/async_server.py` are the workers with several requests at a time.
+one does not, so nothing ever waits behind a hung or slow neighbour. `serving/serial.py` executes
+one request at a time, `serving/threads.py` and `serving/async_server.py` several.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ from basic_inference_server.core.output_recorder import OutputRecorder
 from basic_inference_server.core.scoreboard import WorkerState
 from basic_inference_server.core.shared_slot import SharedSlot
 from basic_inference_server.prefork.arbiter import ignore_stray_signals, take_held_signals
-from basic_inference_server.serving.batches import BatchResponder, Gatherer
 from basic_inference_server.serving.calls import EndpointCaller
-from basic_inference_server.serving.connection import FrameConnection, accept
 from basic_inference_server.serving.departure import Departure
 from basic_inference_server.serving.forked_child import ForkedChild
 from basic_inference_server.serving.overdue import OverdueWatch
 from basic_inference_server.serving.responder import Responder
+from basic_inference_server.serving.serial import SerialServer, serving_of
 from basic_inference_server.serving.shared_model import SharedModel, announce_load_failure
 from basic_inference_server.serving.threads import ThreadedServer
 from basic_inference_server.serving.warmup import warm_up
@@ -261,7 +260,7 @@ class PullWorker(Worker):
             responder = Responder(self.endpoint, spec, self.slot, self.events)
             ThreadedServer(self, listener, responder).serve()
         else:
-            self._serve_alone(listener)
+            SerialServer(self, listener, serving_of(self, self.endpoint, listener)).serve()
 
     def share_slot(self) -> SharedSlot:
         """Return the slot's lanes, for a worker with several requests at a time."""
@@ -271,35 +270,6 @@ class PullWorker(Worker):
         """Have nothing accepted while a request is overdue."""
         self._overdue = OverdueWatch(slot, self.spec.timeout_s, self.events, set_open)
         self._pause.set()
-
-    def _serve_alone(self, listener: socket.socket) -> None:
-        waiter = select.epoll()
-        # Exclusive: one connection wakes one idle worker, not all of them.
-        waiter.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-        waiter.register(self.PIPE[0], select.EPOLLIN)
-        serve = self._make_server(listener)
-        slot = self.slot
-        is_woken = False
-        while self.alive or is_woken:
-            try:
-                accepted = accept(listener)
-            except BlockingIOError:
-                self.notifications.send()
-                # What has woken this worker wakes no other, so it has to be looked after even when
-                # it is to leave. Should it be killed just then, another one looks in a second.
-                woken_by = [fd for fd, _ in waiter.poll(HEARTBEAT_S)] if self.alive else []
-                is_woken = listener.fileno() in woken_by
-                if self.PIPE[0] in woken_by:
-                    self.on_wake()
-                continue
-            except OSError as error:
-                self.survive_failed_accept(error)
-                continue
-            is_woken = False
-            self.failed_accepts = 0
-            self.count_requests(serve(accepted))
-            if slot.is_asked_to_leave:
-                self.start_to_leave()
 
     def wait_for_the_end(self) -> None:
         """Wait until the worker has to leave."""
@@ -329,24 +299,6 @@ class PullWorker(Worker):
         self._wake()
         if os.getppid() == self.ppid:
             os.kill(self.ppid, signal.SIGCHLD)  # which makes it look after its workers
-
-    def _make_server(self, listener: socket.socket) -> Callable[[socket.socket], int]:
-        """Return what answers an accepted connection, and those that it takes along."""
-        assert self.endpoint is not None
-        spec = self.spec
-        if spec.batch_size == 1:
-            responder = Responder(self.endpoint, spec, self.slot, self.events)
-
-            def serve_one(accepted: socket.socket) -> int:
-                with accepted:
-                    responder.serve(FrameConnection(accepted))
-                return 1
-
-            return serve_one
-        batches = BatchResponder(self.endpoint, spec, self.slot, self.events)
-        gatherer = Gatherer(listener, spec.batch_size, spec.batch_wait_ms)
-
-        return lambda accepted: batches.serve_batch(gatherer.gather(accepted))
 
     def survive_failed_accept(self, error: OSError) -> None:
         """Wait a moment for descriptors to come back; not on the listener, which stays readable."""

@@ -20,6 +20,7 @@ from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.lifecycle import RESTING_STATES
 from basic_inference_server.supervision.quarantine import Strike
 from basic_inference_server.supervision.reports import (
+    alerts,
     describe_program,
     describe_server,
     history_told,
@@ -223,7 +224,7 @@ class Commands:
         return {
             "processes": supervisor.process_ids(),
             "app_folder": supervisor.app_folder,
-            "alerts": supervisor.alerts(detail),
+            "alerts": alerts({**supervisor.servers, **supervisor.support}, detail),
             "history": history_told(await supervisor.store.history(), detail),
         }
 

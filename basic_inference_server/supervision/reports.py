@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,7 @@ from basic_inference_server.core.scoreboard import (
     SlotReading,
     WorkerState,
 )
-from basic_inference_server.core.topology import SERVING_STATES
+from basic_inference_server.core.topology import SERVING_STATES, ServerState
 from basic_inference_server.supervision.autopsy import Death
 from basic_inference_server.supervision.program import Program
 from basic_inference_server.supervision.server import Server
@@ -126,3 +126,18 @@ def history_told(history: dict[str, Any], detail: Detail) -> dict[str, Any]:
         for state in history["states"]
     ]
     return {**history, "states": states}
+
+
+def alerts(watched: Mapping[str, Server | Program], detail: Detail) -> list[dict[str, Any]]:
+    """Return what an operator should look at, most urgent first."""
+    urgent = [ServerState.FAILED, ServerState.BACKOFF, ServerState.DEGRADED]
+    found = [
+        {
+            "server": name,
+            "state": one.state.value,
+            "error": reason_told(one.keeper.life.last_error, detail),
+        }
+        for name, one in watched.items()
+        if one.state in urgent
+    ]
+    return sorted(found, key=lambda alert: urgent.index(ServerState(alert["state"])))

@@ -14,7 +14,6 @@ import traceback
 from typing import Any
 
 from basic_inference_server.core.clock import Standstill, monotonic_s
-from basic_inference_server.core.error_detail import Detail, reason_told
 from basic_inference_server.core.errors import ServiceError
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.core.scoreboard import GatewayScoreboard
@@ -343,24 +342,6 @@ class Supervisor:
                 **{name: [p.pid] for name, p in self.support.items() if p.pid},
             },
         }
-
-    def alerts(self, detail: Detail) -> list[dict[str, Any]]:
-        """Return what an operator should look at, most urgent first."""
-        urgent = [ServerState.FAILED, ServerState.BACKOFF, ServerState.DEGRADED]
-        watched: list[tuple[str, Server | Program]] = [
-            *self.servers.items(),
-            *self.support.items(),
-        ]
-        found = [
-            {
-                "server": name,
-                "state": one.state.value,
-                "error": reason_told(one.keeper.life.last_error, detail),
-            }
-            for name, one in watched
-            if one.state in urgent
-        ]
-        return sorted(found, key=lambda alert: urgent.index(ServerState(alert["state"])))
 
     # --- stopping
 

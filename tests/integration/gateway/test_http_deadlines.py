@@ -10,7 +10,7 @@ import pytest
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
-from basic_inference_server.gateway.unsent_answers import UnsentAnswers
+from basic_inference_server.gateway.unsent_answers import Unsent, UnsentAnswers
 from tests.support.eventually import eventually
 from tests.support.http_harness import HttpHarness, RawHttp, request
 
@@ -234,3 +234,15 @@ def test_time_in_which_the_process_stood_still_is_given_to_clients() -> None:
     connection.deadline_s = connection._room_until_s = 100.0
     connection.give_time(17)
     assert (117, 117) == (connection.deadline_s, connection._room_until_s)
+
+
+def test_client_that_could_not_read_while_the_process_stood_still_is_not_stalled() -> None:
+    """Of two that read as well, the one that began before the pause is not cut for it."""
+    unsent = UnsentAnswers(EventLog(lambda _event: None))
+    limits = HttpLimits(lambda exchange, signature: None, 1000, "1", unsent)
+    connection = HttpConnection(limits)
+    waiting = Unsent(held_bytes=10, untaken_bytes=5, taken_bytes=5, progress_s=100.0)
+    unsent.waiting[connection] = waiting
+    limits.give_time(17)
+    assert 0 == waiting.stalled_s(118.0)
+    assert 3 == waiting.stalled_s(120.0)

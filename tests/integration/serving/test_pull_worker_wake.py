@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from basic_inference_server.serving.pull_worker import PullWorker
+from basic_inference_server.serving.serial import SerialServer
 
 
 class NoNotifications:
@@ -34,12 +34,10 @@ def leaving_when_woken() -> Any:
             self.notifications = NoNotifications()  # type: ignore[assignment]
             self.served: list[socket.socket] = []
 
-        def _make_server(self, listener: socket.socket) -> Callable[[socket.socket], int]:
-            def serve(accepted: socket.socket) -> int:
-                self.served.append(accepted)
-                return 1
-
-            return serve
+        def serve_one(self, accepted: socket.socket) -> int:
+            """Keep the connection."""
+            self.served.append(accepted)
+            return 1
 
         def count_requests(self, count: int) -> None:
             """Count nothing."""
@@ -72,7 +70,7 @@ def test_connection_that_woke_a_leaving_worker_is_served(
                 return events
 
         monkeypatch.setattr(select, "epoll", LeavesOnReturn)
-        worker._serve_alone(listener)
+        SerialServer(worker, listener, worker.serve_one).serve()
         assert 1 == len(worker.served)
         for one in worker.served:
             one.close()
