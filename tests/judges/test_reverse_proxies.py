@@ -174,7 +174,7 @@ def test_stop_under_load_answers_what_was_taken(proxy: Proxy, tmp_path: Path) ->
 @pytest.mark.parametrize("proxy", PROXIES[1:], ids=lambda one: one.name)
 def test_restart_under_load_is_waited_for(proxy: Proxy, tmp_path: Path) -> None:
     """HAProxy and Caddy try again until the next gateway is there."""
-    arguments = ("--port", str(free_port()), "--first_server_port", "0")
+    arguments = ("--port", str(free_port()))
     with behind(proxy, tmp_path, arguments) as system:
         with Load(system.url) as load:
             system.gateway.process.send_signal(signal.SIGTERM)
