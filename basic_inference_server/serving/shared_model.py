@@ -19,6 +19,7 @@ from basic_inference_server.core.announcements import Announcer
 from basic_inference_server.core.child_spec import ServerSpec
 from basic_inference_server.core.error_detail import class_raised
 from basic_inference_server.core.showing import trace_of
+from basic_inference_server.prefork.arbiter import HELD_SIGNALS
 from basic_inference_server.worker.discovery import FoundEndpoint, find_endpoint
 from basic_inference_server.worker.execution import describe, effective_config, load_shared
 from basic_inference_server.worker.kept_code import KeptCode
@@ -68,6 +69,8 @@ def load_before_fork(
         config = effective_config(found.default_config, spec.section)
         return SharedModel(found, load_shared(found.worker_class, config))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor is told
+        for number in HELD_SIGNALS:  # the endpoint's file may have taken them before it failed
+            signal.signal(number, signal.SIG_DFL)
         announce_load_failure(announcer, spec, 0, error)
         faulthandler.cancel_dump_traceback_later()
         while True:

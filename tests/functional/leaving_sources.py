@@ -218,6 +218,10 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 class BrokenWorker(FlaskWorker):
     def _load_model(self):
+        self.fail()
+
+    @staticmethod
+    def fail():
         Path("broken-pid").write_text(str(os.getpid()))
         raise NameError("no such model")
 
@@ -227,6 +231,10 @@ class BrokenWorker(FlaskWorker):
 
 FILES = {
     "broken": DEAF_AND_BROKEN,
+    "shared": DEAF_AND_BROKEN.replace("Broken", "Shared")
+    .replace("broken", "shared")
+    .replace("_load_model(self)", "_load_shared(self, config)")
+    .replace("    def _load_shared", "    @classmethod\n    def _load_shared"),
     "alone": ALONE,
     "threads": ALONE.replace("AloneWorker", "ThreadsWorker"),
     "tasks": TASKS,

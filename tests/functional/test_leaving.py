@@ -38,6 +38,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
         **sections("finishing", MAX_REQUESTS=1),
         **sections("deaf"),
         "broken": {},
+        "shared": {},
         **sections("forks"),
         "batch-forks": {"SERVER_CLASS": "batch", "BATCH_SIZE": 4},
     }
@@ -143,10 +144,12 @@ def test_worker_leaves_when_its_master_is_killed(
     assert 200 == gateway.run(name, DO="pid").status_code
 
 
-def test_worker_that_cannot_load_leaves_without_its_signal(gateway: RunningGateway) -> None:
-    """What it has imported before it failed may have taken the handler."""
-    assert "FAILED" == gateway.servers()["broken"]["state"]
-    pid = int((gateway.base_folder / "broken-pid").read_text())
+@pytest.mark.parametrize("name", ["broken", "shared"])
+def test_what_cannot_load_leaves_without_its_signal(gateway: RunningGateway, name: str) -> None:
+    """What it has imported before it failed may have taken the handler; the master's, too."""
+    server = gateway.servers()[name]
+    assert ("FAILED", True) == (server["state"], "no such model" in server["last_error"])
+    pid = int((gateway.base_folder / f"{name}-pid").read_text())
     expect_gone([psutil.Process(pid)] if psutil.pid_exists(pid) else [], SOON_S)
 
 
