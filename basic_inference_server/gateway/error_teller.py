@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from basic_inference_server.core.error_detail import Detail, Reason, failure_told, reason_told
+from basic_inference_server.core.error_detail import (
+    LOG_HAS_IT,
+    Detail,
+    Reason,
+    failure_told,
+    reason_told,
+)
 from basic_inference_server.core.errors import BadJson, EndpointError
 from basic_inference_server.wire.error_body import RAISED
 from basic_inference_server.wire.json_codec import decode_object, encode
@@ -34,12 +40,14 @@ class ErrorTeller:
             fields = decode_object(body)
         except BadJson:  # a worker that we do not know
             return body
-        raised = fields.pop(RAISED, None)
+        raised, message = fields.pop(RAISED, None), str(fields.get("ERROR"))
+        detail, request_id = self.detail_for(exchange), exchange.request_id.decode("ascii")
         if fields.get("code") == EndpointError.code:
-            fields["ERROR"] = failure_told(
-                str(fields.get("ERROR")), raised, signature,
-                exchange.request_id.decode("ascii"), self.detail_for(exchange),
-            )  # fmt: skip
+            message = failure_told(message, raised, signature, request_id, detail)
+        elif raised is not None and detail is not Detail.FULL:
+            # What we say of it ourselves comes first, then what was raised.
+            message = f"{message.partition(': ')[0]}; {LOG_HAS_IT} (request id {request_id})."
+        fields["ERROR"] = message
         return encode(fields)
 
     def reason(self, exchange: Exchange, route: Route) -> str | None:

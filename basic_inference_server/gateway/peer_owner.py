@@ -33,7 +33,8 @@ _ANSWER: Final = struct.Struct("=BBBB48sIIIII")
 ESTABLISHED, FIN_WAIT1, FIN_WAIT2 = 1, 4, 5
 # It has connected; it may have sent all that it wants to send.
 CONNECTED: Final = frozenset({ESTABLISHED, FIN_WAIT1, FIN_WAIT2})
-PROC_TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
+# What /proc/net leads to; a /proc that shows processes only has these all the same.
+PROC_TABLES: Final = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 
 
 class Peer:
