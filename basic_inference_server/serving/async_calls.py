@@ -8,7 +8,12 @@ from typing import Any
 
 from basic_inference_server.core.clock import NS_PER_S, monotonic_ns
 from basic_inference_server.core.errors import DeadlineExceeded
-from basic_inference_server.serving.calls import READ_CHUNK, EndpointCaller, OutgoingCall
+from basic_inference_server.serving.calls import (
+    LOST_WORKER,
+    READ_CHUNK,
+    EndpointCaller,
+    OutgoingCall,
+)
 from basic_inference_server.worker.call_error import CallError
 
 
@@ -25,7 +30,12 @@ class AsyncEndpointCaller(EndpointCaller):
             except CallError as error:
                 return error
             try:
-                await _send(call, *call.begin(request_id, inputs, deadline_ns, depth))
+                parts, timeout_s = call.begin(request_id, inputs, deadline_ns, depth)
+                try:
+                    await _send(call, parts, timeout_s)
+                except LOST_WORKER:
+                    call.begin_again()
+                    await _send(call, parts, timeout_s)
             except CallError as error:
                 return error
             except OSError as error:

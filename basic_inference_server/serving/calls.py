@@ -31,6 +31,7 @@ from basic_inference_server.worker.call_error import CallError
 from basic_inference_server.worker.current_request import current_request
 
 READ_CHUNK = 65536
+LOST_WORKER = (BrokenPipeError, ConnectionResetError)
 ASK_TIMEOUT_S = 5.0
 KEEP_ROUTE_NS = NS_PER_S
 MS_PER_NS = 1e-6
@@ -174,13 +175,31 @@ class OutgoingCall:
         """
         try:
             parts, timeout_s = self.begin(request_id, inputs, deadline_ns, depth)
-            self.sock.settimeout(timeout_s)
-            for part in parts:
-                self.sock.sendall(part)
-            self.sock.setblocking(False)
+            try:
+                self._send_all(parts, timeout_s)
+            except LOST_WORKER:
+                self.begin_again()
+                self._send_all(parts, timeout_s)
         except OSError as error:
             self.sock.close()
             raise self.send_error(error) from error
+
+    def _send_all(self, parts: Sequence[bytes | memoryview], timeout_s: float) -> None:
+        self.sock.settimeout(timeout_s)
+        for part in parts:
+            self.sock.sendall(part)
+        self.sock.setblocking(False)
+
+    def begin_again(self) -> None:
+        """Connect once more: a worker that died before it had the whole request executed nothing.
+
+        Raises:
+            OSError: there is no connection.
+        """
+        self.sock.close()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.setblocking(False)
+        self._connect()
 
     def begin(
         self, request_id: str, inputs: dict[str, Any], deadline_ns: int, depth: int

@@ -22,7 +22,7 @@ SOURCES = {path.stem: path.read_text() for path in (FOLDER / "endpoints").glob("
 ENV = {"ENV": {"DB_PASSWORD": SECRETS["environment"]}}
 ENDPOINTS: dict[str, dict[str, Any]] = {
     "misbehaving": {"NR_WORKERS": 2, "TIMEOUT": 20, **ENV},
-    "hasty": {"SERVER_CLASS": "misbehaving", "TIMEOUT": 0.5, **ENV},
+    "hasty": {"SERVER_CLASS": "misbehaving", "TIMEOUT": 1, **ENV},
     "lone": {"SERVER_CLASS": "misbehaving", "TIMEOUT": 3, **ENV},
     "healthy": {**ENV},
 }

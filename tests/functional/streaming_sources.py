@@ -42,7 +42,7 @@ class StreamingWorker(FlaskWorker):
         if deed == "hang":
             threading.Event().wait(60)
         if deed == "pause":
-            threading.Event().wait(0.4)
+            threading.Event().wait(1)
         if deed == "much":
             for _ in range(400):
                 yield "x" * 100_000

@@ -230,7 +230,7 @@ def test_deadline_cancels_a_task(gateway: RunningGateway) -> None:
     pids = gateway.servers()["tasks"]["worker_pids"]
     answer = requests.post(
         f"{gateway.url}/run", json={"SIGNATURE": "tasks", "DO": "wait", "X": "late"},
-        headers={"X-Request-Timeout": "0.3"}, timeout=60,
+        headers={"X-Request-Timeout": "1"}, timeout=60,
     )  # fmt: skip
     assert 504 == answer.status_code
     wait_until_said(gateway, "cleaned-late")

@@ -140,7 +140,7 @@ def test_request_that_waits_for_an_endpoint_that_then_fails_is_not_ready(
     with ThreadPoolExecutor(1) as pool:
         with gate.closed():
             gateway = launch(
-                {"gated_load": {"TIMEOUT": 1}}, {"gated_load": GATED_LOAD}, NO_STARTUP_WAIT=True
+                {"gated_load": {"TIMEOUT": 30}}, {"gated_load": GATED_LOAD}, NO_STARTUP_WAIT=True
             )
             waiting = pool.submit(gateway.run, "gated_load")
             eventually(lambda: gateway.servers()["gated_load"]["queue"] == 1)
