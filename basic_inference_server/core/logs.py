@@ -273,5 +273,7 @@ def direct_sink(log_format: str = "auto") -> Sink:
 def process_sink() -> Sink:
     """Return the sink that fits this process: records under a supervisor, else direct."""
     if os.environ.get("BIS_SUPERVISED") == "1":
-        return RecordWriter()
+        writer = RecordWriter()
+        writer.open()  # now, and not in the middle of a lack of descriptors
+        return writer
     return direct_sink(os.environ.get("BIS_LOG_FORMAT", "auto"))
