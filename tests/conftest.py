@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,17 @@ from tests.support.eventually import eventually
 
 LEVELS = ("unit", "integration", "functional", "load", "judges")
 TESTS = Path(__file__).parent
+
+
+def pytest_configure() -> None:
+    """Let signals end processes that tests start.
+
+    Under nohup, or in the background of a script, a shell hands down ignored signals, which no
+    shell below it can trap.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -67,24 +67,30 @@ def worker(harness: HttpHarness, tmp_path: Path) -> Iterator[Worker]:
 
 
 @pytest.fixture
-def no_collector() -> Iterator[None]:
+def of_others() -> Iterator[list[object]]:
+    """Keep the collector from running; yield what other tests have left."""
     gc.collect()
     gc.disable()
-    yield
+    yield of_requests()
     gc.enable()
 
 
-def left() -> list[str]:
-    """Return what is left of requests."""
-    return [type(one).__name__ for one in gc.get_objects() if isinstance(one, KINDS)]
+def of_requests() -> list[object]:
+    """Return what there is of requests."""
+    return [one for one in gc.get_objects() if isinstance(one, KINDS)]
+
+
+def left(of_others: list[object]) -> list[str]:
+    """Return what is left of this test's requests."""
+    known = set(map(id, of_others))
+    return [type(one).__name__ for one in of_requests() if id(one) not in known]
 
 
 @pytest.mark.parametrize("end", ["whole", "worker dies", "late", "client leaves"])
 def test_stream_leaves_no_garbage(
-    harness: HttpHarness, client: RawHttp, worker: Worker, no_collector: None, end: str
+    harness: HttpHarness, client: RawHttp, worker: Worker, of_others: list[object], end: str
 ) -> None:
     """A request may be large: it goes with its last reference, not when the collector runs."""
-    del no_collector
     timeout = ["X-Request-Timeout: 0.1"] if end == "late" else []
     client.send(request("/run?SIGNATURE=demo", *timeout))
     with contextlib.closing(worker.accept()) as connection:
@@ -100,6 +106,6 @@ def test_stream_leaves_no_garbage(
         else:
             connection.sendall(encode_chunk(b"2\n", 200))
             assert [2] == parse_lines(read_chunks(client))
-        eventually(lambda: not left(), what="everything of the request has gone")
+        eventually(lambda: not left(of_others), what="everything of the request has gone")
     if end != "client leaves":
         assert 1 == harness.connection_count()
