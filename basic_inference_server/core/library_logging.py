@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from basic_inference_server.core.logs import LEVELS, EventLog, to_text
+from basic_inference_server.core.logs import LEVELS, EventLog
+from basic_inference_server.core.showing import text_of, trace_of
 
 # What a record has by itself; everything else in it came with `extra`.
 OF_A_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -32,18 +33,18 @@ class LibraryHandler(logging.Handler):
         except Exception as error:  # noqa: BLE001 - an argument or `extra` of any class
             fields = {
                 "logger": record.name,
-                "message": f"{to_text(record.msg)} {to_text(record.args)}",
-                "logging_error": f"{type(error).__name__}: {to_text(error)}",
+                "message": f"{text_of(record.msg)} {text_of(record.args)}",
+                "logging_error": f"{type(error).__name__}: {text_of(error)}",
             }
         self._log.say(level_of(record.levelno), "library", **fields)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
-        formatter = self.formatter or logging.Formatter()
-        if record.exc_info:
-            fields["traceback"] = formatter.formatException(record.exc_info)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            fields["traceback"] = trace_of(error).rstrip("\n")
         if record.stack_info:
-            fields["stack"] = formatter.formatStack(record.stack_info)
+            fields["stack"] = record.stack_info
         for name, value in vars(record).items():
             if name not in OF_A_RECORD:
                 fields[f"extra_{name}" if name in OURS else name] = value

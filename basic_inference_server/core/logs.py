@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from basic_inference_server.core.clock import utc_timestamp
+from basic_inference_server.core.showing import text_of
 
 RECORD_MARK: Final = b"\x1e"  # RFC 7464 record separator: tells our records from plain output
 LOG_MARK_VARIABLE: Final = "BIS_LOG_MARK"
@@ -76,32 +77,24 @@ class EventLog:
         self.say("critical", event, **fields)
 
 
-def to_text(value: object) -> str:
-    """Return a value as a text, whatever its class does when it is asked for one."""
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - it may be of an endpoint's own class
-        return f"<{type(value).__name__} that cannot be shown>"
-
-
 def to_line(event: Mapping[str, Any]) -> bytes:
     """Render an event as one line of ASCII JSON that nothing in it can break or forge."""
     try:
         return _to_json(event)
     except (TypeError, ValueError, RecursionError):  # a key that is no text, a circle, too deep
-        return _to_json({to_text(name): to_text(value) for name, value in event.items()})
+        return _to_json({text_of(name): text_of(value) for name, value in event.items()})
 
 
 def _to_json(event: Mapping[str, Any]) -> bytes:
-    return json.dumps(event, default=to_text, ensure_ascii=True, separators=(",", ":")).encode()
+    return json.dumps(event, default=text_of, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def to_bounded_line(event: Event) -> bytes:
     """Render an event in at most `MAX_RECORD` bytes, cutting the middle of its longest field."""
     line = to_line(event)
     while len(line) > MAX_RECORD:
-        longest = max(event, key=lambda name: len(to_text(event[name])))
-        text = to_text(event[longest])
+        longest = max(event, key=lambda name: len(text_of(event[name])))
+        text = text_of(event[longest])
         keep = max(40, len(text) - (len(line) - MAX_RECORD) - 80) // 2
         if keep * 2 + 10 >= len(text):
             return _cut_everywhere(event)
@@ -114,7 +107,7 @@ def _cut_everywhere(event: Event) -> bytes:
     """Render an event of many wide fields: the first ones, each cut until all fit."""
     width = 200
     while True:
-        line = to_line({name[:100]: to_text(event[name])[:width] for name in list(event)[:12]})
+        line = to_line({name[:100]: text_of(event[name])[:width] for name in list(event)[:12]})
         if len(line) <= MAX_RECORD or not width:
             return line[:MAX_RECORD]
         width //= 2
