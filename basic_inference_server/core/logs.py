@@ -189,14 +189,26 @@ class RecordWriter:
 def reopened_without_waiting(fd: int) -> int:
     """Return another description of an open pipe, for writing that never waits.
 
-    Anything but a pipe is used as it is: a file opened again would be written from its beginning.
+    All writers of a process, and of those that it forks, share one for each pipe. Anything but a
+    pipe is used as it is: a file opened again would be written from its beginning.
     """
-    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+    details = os.fstat(fd)
+    if not stat.S_ISFIFO(details.st_mode):
         return fd
+    pipe = details.st_dev, details.st_ino
+    if pipe in _reopened:
+        return _reopened[pipe]
     try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return fd
+    shared = _reopened.setdefault(pipe, opened)
+    if shared != opened:  # another thread was faster; a lock could be held by a fork
+        os.close(opened)
+    return shared
+
+
+_reopened: dict[tuple[int, int], int] = {}
 
 
 _COLOURS: Final = {

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import io
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class WsgiBridge:
     ) -> None:
         self._make_application = make_application
         self._application: WSGIApplication | None = None
+        self._making = threading.Lock()
         self._lanes = Lanes(log)
         self._log = log
         self._version = version
@@ -55,9 +57,10 @@ class WsgiBridge:
             self._lanes.prompt.threads.submit(self._get_application)
 
     def _get_application(self) -> WSGIApplication:
-        if self._application is None:
-            self._application = self._make_application()
-        return self._application
+        with self._making:  # the warm-up and a first call may come at the same time
+            if self._application is None:
+                self._application = self._make_application()
+            return self._application
 
     def handle(self, exchange: Exchange, bound_signature: str | None) -> None:
         """Answer the exchange through the application.

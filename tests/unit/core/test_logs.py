@@ -24,6 +24,7 @@ from basic_inference_server.core.logs import (
     to_bounded_line,
     to_line,
 )
+from tests.support.processes import open_descriptors
 
 HOSTILE = 'done\n\x1e{"event":"stopped","level":"critical"}\r\n\x1b[2J\x00\u2028\u202e"\\'
 LONG_TEXTS = st.builds(
@@ -192,6 +193,17 @@ def test_record_of_a_supervised_process_begins_with_its_secret(
     monkeypatch.setenv(LOG_MARK_VARIABLE, "s3cret")
     RecordWriter(write_end)({"event": "x"})
     assert b'\x1es3cret{"event":"x"}\n' == os.read(read_end, 100)
+
+
+def test_writers_of_one_pipe_share_its_description(pipe: tuple[int, int]) -> None:
+    """An endpoint may make a logger for each request."""
+    read_end, write_end = pipe
+    RecordWriter(write_end).open()
+    before = open_descriptors(os.getpid())
+    for number in range(20):
+        RecordWriter(write_end)({"event": f"event-{number}"})
+    assert before == open_descriptors(os.getpid())
+    assert 20 == len(read_records(read_end))
 
 
 def test_full_pipe_drops_and_counts_what_was_printed(pipe: tuple[int, int]) -> None:
