@@ -164,7 +164,9 @@ def test_address_of_the_configuration_is_the_gateways(tmp_path: Path) -> None:
     write_project(tmp_path, {"mirror": {}}, {"mirror": MIRROR}, HOST="127.0.0.2", PORT=5002)
     command = [sys.executable, "-m", "basic_inference_server", "run"]
     with running_gateway(tmp_path, environment={"BIS_PORT": "0"}, command=command) as gateway:
-        (opened,) = [event for event in gateway.events if event["event"] == "gateway_open"]
+        (opened,) = eventually(
+            lambda: [event for event in gateway.events if event["event"] == "gateway_open"]
+        )
         assert ("127.0.0.2", gateway.port) == (opened["host"], opened["port"])
         assert ["127.0.0.2 (file)", "0 (environment BIS_PORT; the file has 5002)"] == [
             settings_of(gateway)[key] for key in ("HOST", "PORT")

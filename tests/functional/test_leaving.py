@@ -61,8 +61,12 @@ def of_every_kind(case: Callable[[str], None]) -> None:
 def test_worker_that_cannot_exit_is_replaced_at_once(gateway: RunningGateway) -> None:
     """A thread, a child, an exit handler, held interpreter, no descriptors: the next is served."""
     of_every_kind(lambda kind: recycle_again_and_again(gateway, kind))
-    forced = [e["kept_by"] for e in gateway.events if e["event"] == "worker_end_forced"]
-    assert {"what", "thread"} == {kept_by.split()[0] for kept_by in forced}
+
+    def kept_by() -> set[str]:
+        forced = [e["kept_by"] for e in gateway.events if e["event"] == "worker_end_forced"]
+        return {what.split()[0] for what in forced}
+
+    eventually(lambda: {"what", "thread"} == kept_by(), what="both are said to have kept one")
 
 
 def recycle_again_and_again(gateway: RunningGateway, kind: str) -> None:

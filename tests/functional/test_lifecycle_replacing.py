@@ -113,9 +113,12 @@ def test_recycling_by_requests_loses_nothing(launch: Launch) -> None:
     with SteadyClient(gateway.url + "/run", BODY) as client:
         eventually(lambda: client.sent > 200)
     assert {"200"} == set(client.outcomes), client.failures
-    recycled = [event for event in gateway.events if event["event"] == "worker_recycled"]
-    assert len(recycled) >= 4
-    assert {"max_requests"} == {event["reason"] for event in recycled}
+
+    def recycled() -> list[str]:
+        return [e["reason"] for e in gateway.events if e["event"] == "worker_recycled"]
+
+    eventually(lambda: len(recycled()) >= 4, what="four workers were recycled")
+    assert {"max_requests"} == set(recycled())
 
 
 def test_recycling_by_memory_loses_nothing(launch: Launch) -> None:

@@ -65,9 +65,9 @@ def said(gateway: RunningGateway, text: str) -> list[Event]:
 
 def test_start_is_told_in_order(gateway: RunningGateway) -> None:
     """Settings come first; each server's way up and the open port follow."""
+    eventually(lambda: "gateway_open" in [event["event"] for event in gateway.events])
     events = gateway.events
     assert "settings" == events[0]["event"]
-    assert [event for event in events if event["event"] == "gateway_open"]
     ways = [e["state"] for e in events if e.get("server") == "talking" and "state" in e]
     assert ["STARTING", "LOADING", "READY"] == ways[:3]
 

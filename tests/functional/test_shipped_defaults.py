@@ -152,7 +152,9 @@ def test_every_server_has_a_port_of_its_own(shared: Started, arguments: list[str
 
 def test_log_says_who_can_reach_what(shared: Started) -> None:
     """Every address is shown, and the endpoints that are open to other machines."""
-    (opened,) = [event for event in shared.gateway.events if event["event"] == "gateway_open"]
+    (opened,) = eventually(
+        lambda: [event for event in shared.gateway.events if event["event"] == "gateway_open"]
+    )
     assert "0.0.0.0" == opened["host"]
     assert f"http://127.0.0.1:{shared.gateway.port}" in opened["addresses"].split(", ")
     assert "without a token: echo, gated, twice." in opened["message"]
@@ -234,6 +236,9 @@ def test_stop_answers_everyone_who_had_connected(tmp_path: Path) -> None:
         answers = [answer_to(client) for client in clients]
         assert [] == [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200 ")][:3]
         assert 0 == one.gateway.process.wait(60)
-        assert [True] == [e["drained"] for e in one.gateway.events if e["event"] == "stopped"]
+        (stopped,) = eventually(
+            lambda: [event for event in one.gateway.events if event["event"] == "stopped"]
+        )
+        assert stopped["drained"]
         with started(tmp_path, arguments) as again:
             assert ports == again.ports
