@@ -95,12 +95,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=_parts, default=list(PARTS), help="of " + ",".join(PARTS))
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     tables.add_markdown_option(parser, "batching")
-    options = parser.parse_args()
-    if options.quick:
-        options.seconds, options.rounds = 2, 1
-    if options.markdown is not None and options.only != list(PARTS):
-        parser.error("--markdown writes the whole block; leave out --only")
-    return options
+    return program.parsed(parser, PARTS, quick_s=2)
 
 
 def _parts(text: str) -> list[str]:

@@ -60,12 +60,14 @@ def add_common_options(parser: argparse.ArgumentParser, systems: Iterable[str]) 
     parser.add_argument("--json", type=Path, help="write every figure to this file")
 
 
-def parsed(parser: argparse.ArgumentParser, systems: Iterable[str]) -> argparse.Namespace:
-    """Return the options; the tables of some systems only do not go on a page."""
+def parsed(
+    parser: argparse.ArgumentParser, choices: Iterable[str], quick_s: int = 1
+) -> argparse.Namespace:
+    """Return the options; a page takes the tables of all that `--only` may choose, or none."""
     options = parser.parse_args()
     if options.quick:
-        options.seconds, options.rounds = 1, 1
-    if options.markdown is not None and options.only != list(systems):
+        options.seconds, options.rounds = quick_s, 1
+    if options.markdown is not None and options.only != list(choices):
         parser.error("--markdown writes the whole block; leave out --only")
     return options
 
