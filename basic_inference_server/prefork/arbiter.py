@@ -18,7 +18,7 @@ from gunicorn.arbiter import Arbiter
 
 from basic_inference_server.core.clock import Standstill, monotonic_s
 from basic_inference_server.prefork.gunicorn_log import GunicornLog
-from basic_inference_server.prefork.respawn import Places
+from basic_inference_server.prefork.respawn import WorkerPlaces
 
 HELD_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 MAX_FORK_PAUSE_S = 4.0
@@ -54,7 +54,7 @@ class PreforkArbiter(Arbiter):
         self.LISTENERS = [listener]
         # How gunicorn notes that the sockets are not its own: it never unlinks them then.
         self.systemd = True
-        self.places = Places()
+        self.places = WorkerPlaces()
         self._asked_to_leave: set[int] = set()
         self._fork_error: str | None = None
         self._fork_pause_s = 0.0

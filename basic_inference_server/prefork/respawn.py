@@ -1,8 +1,8 @@
 """When the place of a worker that has ended is filled again.
 
 A worker that has ended by itself soon after it had loaded, before any request, will do so again, so
-each such life in a row makes the next one wait longer. `after` decides, and is pure; `Places` knows
-the pids.
+each such life in a row makes the next one wait longer. `after` decides, and is pure; `WorkerPlaces`
+knows the pids.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def after(record: Record, end: End, lived_s: float, now_s: float) -> Record:
     return replace(record, failures=failures, free_at_s=now_s + pause_s(failures))
 
 
-class Places:
+class WorkerPlaces:
     """The records of all workers' places: of those that run by pid, and of empty ones.
 
     An empty place without anything to remember has no record; it may be filled at once.

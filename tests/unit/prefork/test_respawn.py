@@ -8,8 +8,8 @@ from basic_inference_server.prefork.respawn import (
     CALLERS_DEATHS,
     YOUNG_S,
     End,
-    Places,
     Record,
+    WorkerPlaces,
     after,
     pause_s,
 )
@@ -69,12 +69,12 @@ def test_worker_that_was_asked_to_leave_leaves_nothing_behind() -> None:
 
 def test_places_that_were_never_filled_are_filled_at_once() -> None:
     """A start forks all workers, and more when there are to be more."""
-    assert [Record(), Record()] == Places().to_fill(2, NOW_S)
+    assert [Record(), Record()] == WorkerPlaces().to_fill(2, NOW_S)
 
 
 def test_each_place_has_a_wait_of_its_own() -> None:
     """One that keeps failing does not keep the others, or new ones, empty."""
-    places = Places()
+    places = WorkerPlaces()
     for pid in (1, 2):
         places.fill(Record(failures=pid), pid)
     assert 1 == places.clear(1, End.UNUSED, SOON_S, NOW_S)
@@ -87,7 +87,7 @@ def test_each_place_has_a_wait_of_its_own() -> None:
 
 def test_place_keeps_its_count_when_it_is_filled() -> None:
     """The next worker there goes on with the count of the last one."""
-    places = Places()
+    places = WorkerPlaces()
     waits = []
     for pid in range(4):
         (record,) = places.to_fill(1, NOW_S + 100)
@@ -98,7 +98,7 @@ def test_place_keeps_its_count_when_it_is_filled() -> None:
 
 def test_fewer_places_forget_those_that_wait_longest() -> None:
     """Scaling down drops the worse place, not the better one."""
-    places = Places()
+    places = WorkerPlaces()
     places.fill(Record(failures=3), 1)
     places.fill(Record(), 2)
     places.clear(1, End.UNUSED, SOON_S, NOW_S)
@@ -108,7 +108,7 @@ def test_fewer_places_forget_those_that_wait_longest() -> None:
 
 def test_place_that_is_filled_before_its_worker_has_left_hides_no_other() -> None:
     """Who leaves is replaced early; its end does not make a broken place a new one."""
-    places = Places()
+    places = WorkerPlaces()
     for pid, record in enumerate((Record(failures=3), Record(), Record())):
         places.fill(record, pid)
     places.clear(0, End.UNUSED, SOON_S, NOW_S)
@@ -118,5 +118,5 @@ def test_place_that_is_filled_before_its_worker_has_left_hides_no_other() -> Non
 
 def test_first_wait_may_be_longer() -> None:
     """An endpoint that has never loaded is the supervisor's to judge first."""
-    places = Places()
+    places = WorkerPlaces()
     assert 1 == places.clear(1, End.UNLOADED, 0.0, NOW_S, least_pause_s=1.0)
