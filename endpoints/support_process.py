@@ -25,6 +25,7 @@ from urllib.parse import quote
 import psutil
 
 from basic_inference_server import Logger
+from basic_inference_server.core.memory import machine_bytes
 
 __VERSION__ = "1.0.0"
 
@@ -176,27 +177,16 @@ def _may_ask(history: PingHistory, now_s: float) -> bool:
 
 def collect_system_metrics() -> dict[str, float]:
     """Return memory and disk of the machine, and this process's own memory, in GB."""
-    total, available, used = _machine_memory()
+    total, available = machine_bytes()
     disk = psutil.disk_usage("/")
     return {
         "total_memory": total / GIGABYTE,
         "available_memory": available / GIGABYTE,
-        "system_used_memory": used / GIGABYTE,
+        "system_used_memory": (total - available) / GIGABYTE,
         "app_used_memory": psutil.Process().memory_info().rss / GIGABYTE,
         "total_disk": disk.total / GIGABYTE,
         "available_disk": disk.free / GIGABYTE,
     }
-
-
-def _machine_memory() -> tuple[int, int, int]:
-    """Return how many bytes of memory there are in all, free to take, and used."""
-    try:
-        memory = psutil.virtual_memory()
-    except OSError:  # a /proc that shows processes only, as systemd's ProcSubset=pid leaves it
-        page = os.sysconf("SC_PAGE_SIZE")
-        total, free = (os.sysconf(name) * page for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
-        return total, free, total - free
-    return memory.total, memory.available, memory.used
 
 
 def metrics_message(metrics: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -74,6 +75,16 @@ def container_limit_bytes(
         if tightest is None or int(text) < tightest[0]:
             tightest = (int(text), used)
     return tightest
+
+
+def machine_bytes(proc: Path = Path("/proc")) -> tuple[int, int]:
+    """Return how much memory the machine has, and how much of it other processes can have."""
+    total, available = (
+        _count_in(proc / "meminfo", name) for name in ("MemTotal:", "MemAvailable:")
+    )
+    if total is None or available is None:  # a /proc with processes only: systemd's ProcSubset=pid
+        return os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES, os.sysconf("SC_AVPHYS_PAGES") * PAGE_BYTES
+    return total * 1024, available * 1024
 
 
 def available_bytes(proc: Path = Path("/proc"), root: Path = CGROUP_ROOT) -> int:

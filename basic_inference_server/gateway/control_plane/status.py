@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import psutil
 from flask import Blueprint, Response, current_app, request
 
 from basic_inference_server.core.memory import (
-    PAGE_BYTES,
     container_limit_bytes,
+    machine_bytes,
     sum_proportional_bytes,
 )
 from basic_inference_server.gateway.control_plane.fields import request_fields, signature_field
@@ -61,24 +60,15 @@ def _gigabytes(byte_count: float) -> float:
     return round(byte_count / GB, 3)
 
 
-def _machine_memory() -> tuple[int, int]:
-    """Return how much memory there is, and how much of it is free to take."""
-    try:
-        machine = psutil.virtual_memory()
-    except OSError:  # a /proc that shows processes only, as systemd's ProcSubset=pid leaves it
-        return os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES, os.sysconf("SC_AVPHYS_PAGES") * PAGE_BYTES
-    return machine.total, machine.available
-
-
 def _processor_percent() -> float | None:
     try:
         return psutil.cpu_percent()
-    except OSError:  # the same
+    except OSError:  # a /proc with processes only: systemd's ProcSubset=pid
         return None
 
 
 def _resources(processes: dict[str, Any], app_folder: str) -> dict[str, Any]:
-    total, available = _machine_memory()
+    total, available = machine_bytes()
     container = container_limit_bytes()
     if container is not None and container[0] < total:
         total, used = container

@@ -11,6 +11,7 @@ import pytest
 from basic_inference_server.core.memory import (
     available_bytes,
     container_limit_bytes,
+    machine_bytes,
     out_of_memory_kills,
     proportional_bytes,
     sum_proportional_bytes,
@@ -152,6 +153,14 @@ def test_available_memory_is_what_machine_and_group_leave(
     machine = {"proc/meminfo": f"MemFree: 1 kB\nMemAvailable: {300 * 1024} kB\n"}
     folder = write_tree(tmp_path, {**machine, "proc/self/cgroup": "0::/\n", **in_bytes})
     assert expected_mb * MB == available_bytes(folder / "proc", folder / "cgroup")
+
+
+def test_machine_without_meminfo_is_asked_otherwise(tmp_path: Path) -> None:
+    """A service manager may show processes only; the kernel has two answers then."""
+    total, _ = machine_bytes()
+    found, free = machine_bytes(tmp_path)
+    assert found == pytest.approx(total, rel=0.2)  # less what the kernel keeps for itself
+    assert 0 < free <= found
 
 
 def test_available_memory_that_cannot_be_read_is_none(tmp_path: Path) -> None:
