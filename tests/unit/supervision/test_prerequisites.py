@@ -13,11 +13,14 @@ from basic_inference_server.supervision.prerequisites import (
     require_system,
 )
 from basic_inference_server.supervision.sockets import StartError
+from tests.support.processes import open_descriptors
 
 
 def test_system_that_runs_the_tests_is_enough() -> None:
-    """Nothing is asked for that a gateway does not use."""
+    """Nothing is asked for that a gateway does not use, and nothing stays open of it."""
+    before = open_descriptors(os.getpid())
     require_system()
+    assert before == open_descriptors(os.getpid())
 
 
 @pytest.mark.parametrize("name", ["memfd_create", "pidfd_open"])
@@ -31,6 +34,7 @@ def test_python_without_a_call_is_refused(name: str, monkeypatch: pytest.MonkeyP
 def test_files_may_be_missing_or_files(tmp_path: Path) -> None:
     """A first start finds nothing, a later one finds files."""
     require_folders(tmp_path, tmp_path / "_cache")
+    assert [] == list(tmp_path.iterdir())
     (tmp_path / "_cache" / "run").mkdir(parents=True)
     for name in OUR_FILES:
         (tmp_path / "_cache" / name).touch()

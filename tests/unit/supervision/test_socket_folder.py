@@ -202,6 +202,7 @@ def test_clean_up_of_a_lost_folder_is_no_error(tmp_path: Path, open_folder: Open
     folder = open_folder(tmp_path / "app")
     folder.listen("a.sock", 5)
     shutil.rmtree(tmp_path / "app")
-    (tmp_path / "app").touch()
+    (tmp_path / "app").write_text("somebody's")
     folder.clean_up()
+    assert "somebody's" == (tmp_path / "app").read_text()
     (tmp_path / "app").unlink()
