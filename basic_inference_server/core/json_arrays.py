@@ -84,7 +84,7 @@ def _durations(values: Any) -> Any:
         second = numpy.timedelta64(10**18, "as") if unit == "as" else numpy.timedelta64(1, "s")
         return (values / second).tolist()  # NaT becomes no number
     if numpy.isnat(values).all():
-        return numpy.where(numpy.isnat(values), None, None).tolist()
+        return numpy.full(values.shape, None).tolist()
     raise TypeError(
         "timedelta64 in years or months cannot be written as JSON; it has no length in seconds"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from basic_inference_server.core.child_spec import GatewaySpec
 from basic_inference_server.core.clock import monotonic_ns, monotonic_s
+from basic_inference_server.core.complaints import Complaints
 from basic_inference_server.core.errors import (
     BadRequest,
     InternalError,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 RUN = b"/run"
 RUN_PREFIX = b"/run/"
 MAX_PATIENT = 8192
-COMPLAIN_EVERY_S = 60.0
 RUN_METHODS = (b"POST", b"GET")
 
 
@@ -75,7 +75,7 @@ class DataPlane:
         self._control_plane = control_plane
         self._cors = CorsPolicy(spec.cors_origins)
         self._gate = gate
-        self._silent_until_s = 0.0
+        self._complaints = Complaints()
         self._proxy_watch = ProxyWatch(log, trusts_loopback=spec.admin_trust_loopback)
 
     # --- routing
@@ -117,9 +117,7 @@ class DataPlane:
 
     def say_unreachable(self, route: Route, problem: str) -> None:
         """Say in the log, once a minute, that an endpoint's socket cannot be reached."""
-        now_s = monotonic_s()
-        if now_s >= self._silent_until_s:
-            self._silent_until_s = now_s + COMPLAIN_EVERY_S
+        if self._complaints.is_due(route.signature, monotonic_s()):
             self._log.error("endpoint_unreachable", endpoint=route.signature, error=problem)
 
     def cors(self, exchange: Exchange) -> bytes:

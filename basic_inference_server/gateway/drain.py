@@ -6,11 +6,11 @@ A fault in one step is logged and does not keep the others from being done.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Iterable
 
 from basic_inference_server.core.clock import monotonic_s
 from basic_inference_server.core.logs import EventLog
+from basic_inference_server.core.showing import trace_of
 from basic_inference_server.gateway.http_connection import HttpConnection
 from basic_inference_server.gateway.http_limits import HttpLimits
 from basic_inference_server.gateway.hub import Hub
@@ -74,6 +74,4 @@ class Drain:
 
     def _failed(self, error: Exception) -> None:
         self.has_failed = True
-        self._events.critical(
-            "drain_failed", error=repr(error), traceback="".join(traceback.format_exception(error))
-        )
+        self._events.critical("drain_failed", error=repr(error), traceback=trace_of(error))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hmac
 import math
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from basic_inference_server.core.clock import monotonic_s, wall_s
+from basic_inference_server.core.complaints import Complaints
 from basic_inference_server.core.errors import (
     Forbidden,
     ServiceError,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SCHEMES = ("bearer", "backendai")
-SAID_AGAIN_AFTER_S = 60.0
 HOW = "send Authorization: Bearer <token>"
 ATTEMPTS = frozenset({"invalid", "expired"})
 NOT_VALID = f"The token is not valid; {HOW}."
@@ -82,8 +81,7 @@ class TokenGate:
         self._log = log
         self._now_s = now_s
         self._attempts = attempts or Attempts()
-        self._said: tuple[str, float] = ("", 0.0)
-        self._said_lock = threading.Lock()  # so that of several threads one says it
+        self._complaints = Complaints()
 
     def look(self) -> None:
         """Say now, and not to the first caller, that the tokens cannot be read."""
@@ -168,14 +166,7 @@ class TokenGate:
         try:
             return read()
         except SecretsError as error:
-            self._say_unreadable(str(error))
+            problem = str(error)
+            if self._complaints.is_due(problem, monotonic_s()):
+                self._log.error("tokens_unreadable", error=problem)
             return error
-
-    def _say_unreadable(self, problem: str) -> None:
-        now_s = monotonic_s()
-        with self._said_lock:
-            said, said_s = self._said
-            if problem == said and now_s < said_s + SAID_AGAIN_AFTER_S:
-                return
-            self._said = (problem, now_s)
-        self._log.error("tokens_unreadable", error=problem)

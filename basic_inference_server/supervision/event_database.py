@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from basic_inference_server.core.clock import monotonic_s
+from basic_inference_server.core.complaints import Complaints
 from basic_inference_server.core.logs import EventLog
 
 T = TypeVar("T")
@@ -30,7 +31,6 @@ RETRY_S: Final = 1.0
 READ_WITHIN_S: Final = 3.0
 CLOSE_WITHIN_S: Final = 3.0
 TRIES: Final = 3  # on what was open, on a fresh connection, on a new file
-COMPLAIN_EVERY_S: Final = 60.0
 BESIDE: Final = ("", "-journal", "-wal", "-shm")
 DAMAGE: Final = ("malformed", "not a database", "no such column", "has no column")
 
@@ -63,7 +63,7 @@ class EventDatabase:
         self._thread: threading.Thread | None = None
         self._locked_until_s = 0.0
         self._problem = ""
-        self._silent_until_s = 0.0
+        self._complaints = Complaints()
 
     def write(self, job: Job) -> None:
         """Have `job` run in a transaction, soon; what cannot be written is dropped and said."""
@@ -237,8 +237,7 @@ class EventDatabase:
         )
 
     def _complain(self, problem: str) -> None:
-        if monotonic_s() >= self._silent_until_s:
-            self._silent_until_s = monotonic_s() + COMPLAIN_EVERY_S
+        if self._complaints.is_due("database", monotonic_s()):
             self._log.error("events_not_stored", error=problem, file=str(self._path))
 
 

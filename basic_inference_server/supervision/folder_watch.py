@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from basic_inference_server.core.complaints import Complaints
 from basic_inference_server.core.logs import EventLog
 from basic_inference_server.supervision.places import Places
 from basic_inference_server.supervision.sockets import StartError
-
-COMPLAIN_EVERY_S = 60.0
 
 
 class FolderWatch:
@@ -15,7 +14,7 @@ class FolderWatch:
     def __init__(self, places: Places, log: EventLog) -> None:
         self._places = places
         self._log = log
-        self._silent_until_s = 0.0
+        self._complaints = Complaints()
 
     def tick(self, now_s: float) -> None:
         """Restore what somebody has removed, a cleaner of temporary files for instance."""
@@ -24,8 +23,7 @@ class FolderWatch:
         try:
             restored = self._places.restore()
         except (StartError, OSError) as error:
-            if now_s >= self._silent_until_s:
-                self._silent_until_s = now_s + COMPLAIN_EVERY_S
+            if self._complaints.is_due("folder", now_s):
                 self._log.critical("folder_lost", error=str(error))
             return
         if restored:
