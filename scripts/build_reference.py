@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -119,6 +119,124 @@ ENDPOINT_MEANINGS = {
     "ENV": "Environment variables of the server's processes, or of the support process.",
 }
 
+SECRETS = ", ".join(f"`{word}`" for word in SECRET_WORDS)
+
+SETTINGS_INTRODUCTION = (
+    "# Settings",
+    "",
+    "`config_gateway.txt` is one JSON object; its keys are upper case.",
+    "The file is read when the gateway starts, and again by "
+    "[`/reload` or SIGHUP](../howto/change.md).",
+    "Everything that is wrong in it is printed, each with its path, the value and what is "
+    "allowed, and the process ends with exit code 78 before it starts anything.",
+    "`python run_gateway.py --check-config` does only that, and looks whether each endpoint's "
+    "file is there.",
+    "",
+    "A value comes from, the later the stronger: the default, the file, "
+    f"the environment variable `{ENVIRONMENT_PREFIX}<KEY>` (top level only, but not "
+    "`CONFIG_ENDPOINTS`; JSON or plain text), `--set KEY=VALUE` on the command line, "
+    "`--host` and `--port`.",
+    "The first log event, `settings`, shows each top-level value, where it came from, and what "
+    "the file has instead.",
+    f"A key of your own whose name contains {SECRETS} is shown as `***` there.",
+)
+
+KEYS_THAT_NOTHING_READS = (
+    "## Keys that nothing reads",
+    "",
+    "A key or variable that looks like a misspelt setting is refused: `did you mean …?`",
+    "Counting words do not matter: `WORKERS` is taken for `NR_WORKERS`, `MAX_BATCH_SIZE` for "
+    "`BATCH_SIZE`; a key of your own that is so near to a setting needs another name.",
+    "A key of a section at the top level is refused, too.",
+    "Everything else that nothing reads is warned of, at the start, at a reload and by "
+    "`--check-config`: other top-level keys, other variables that begin with "
+    f"`{ENVIRONMENT_PREFIX}`, settings of the top level in a section, settings of a section in "
+    "an endpoint's `_CONFIG` when it loads (only `IDEMPOTENT` is read there).",
+    "`BIS_ADDRESS` and `BIS_TOKEN` belong to the client, and the gateway passes them over.",
+)
+
+KEYS_OF_THE_ENDPOINT = (
+    "Any other key is the endpoint's own configuration.",
+    "It is laid over the `_CONFIG` of the endpoint's file and read as "
+    "`self.config_data[KEY]` or `self.cfg_<key in lower case>`.",
+    "",
+    "A signature is 1 to 128 letters, digits, `_`, `-` and `.`.",
+    "One that cannot be the name of a Python file, such as `demo-bis`, needs `SERVER_CLASS`.",
+)
+
+OTHER_VARIABLES = (
+    "## Other environment variables",
+    "",
+    "| variable | meaning |",
+    "| --- | --- |",
+    "| `TZ` | time zone of `time` in answers and notifications; log lines are in UTC |",
+    "| `AID_APP_ID`, `AID_APP_DOCKER` | shown in the first line that `run_gateway.py` prints |",
+    "| `SHOW_PACKS` | `yes`: `run_gateway.py` prints what is installed |",
+    "| `NO_COLOR` | set to anything: no colours on a terminal |",
+    "",
+    "Unless they are set already, server and support processes get `OMP_NUM_THREADS`, "
+    "`OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS` and `NUMEXPR_NUM_THREADS` as 1, "
+    "`TOKENIZERS_PARALLELISM` as `false` and `ORT_DISABLE_TELEMETRY` as 1.",
+)
+
+ERRORS_INTRODUCTION = (
+    "# Errors",
+    "",
+    "Every error is one JSON object, on every route and for every input.",
+    "",
+    "```json",
+    '{"ERROR": "There is no endpoint \'nope\'.", "code": "unknown_signature", '
+    '"request_id": "e05f72da9c2e-21",',
+    ' "retryable": false, "executed": "no", "time": "2026-11-21 05:34:14", "ver": "0.1.0",',
+    ' "available": ["dummy_model_demo1", "dummy_model_demo2", "sentiment"]}',
+    "```",
+    "",
+    "| field | meaning |",
+    "| --- | --- |",
+    "| `ERROR` | one sentence for a person |",
+    "| `code` | for a program; stable |",
+    "| `request_id` | the value of `X-Request-Id`; it is on the log lines of the request |",
+    "| `retryable` | whether sending the same request again can help |",
+    "| `executed` | whether endpoint code ran for it: `no`, `yes` or `unknown` |",
+    "| `time`, `ver` | local time, version of the application (`app_ver.py`) |",
+    "",
+    "Some errors add fields: `available` (names), `state` (of the server), `cause` (of a "
+    "worker's death), `retry_after_s`, `max_body_bytes`, `allowed` (methods), `reason` (why a "
+    "token does not do: `missing`, `invalid`, `expired`, or `unreadable` when the gateway "
+    "cannot read its tokens), `scope` (that the token would need).",
+)
+
+ERRORS_TO_TRY_AGAIN = (
+    "An error whose body has `retry_after_s` has the header `Retry-After` with that number "
+    "of seconds.",
+    "503 from an endpoint route means that the request was not executed: "
+    "it is safe to send it again.",
+)
+
+HOW_MUCH_IS_TOLD = (
+    "## How much is told",
+    "",
+    "What an exception says may hold what nobody outside shall read, such as the address of a "
+    "database with its password.",
+    "So `ERROR_DETAIL` says what callers are told of an `endpoint_error`, of why an endpoint "
+    "is not ready (503), and in `last_error` and the alerts and history of `/system_status`:",
+    "",
+    "| `ERROR_DETAIL` | callers who may not administer are told |",
+    "| --- | --- |",
+    "| `class` (default) | the class: `ValueError in shout; the log has the details (request "
+    "id e05f72da9c2e-21).` |",
+    "| `none` | `shout failed; the log has the details (request id e05f72da9c2e-21).` |",
+    "| `full` | everything, as in `shout failed: ValueError: no such word`; warned of at "
+    "the start |",
+    "",
+    "Callers who [may administer](http.md#who-may-administer) are always told everything: "
+    "your own programs on the gateway's machine, and everyone who sends a token of the scope "
+    "`admin`.",
+    "The log has everything, with the traceback, which no caller is told.",
+    "It does not govern 422, with which an endpoint tells its caller what is wrong with the "
+    "inputs.",
+)
+
 
 def default_of(field: FieldInfo) -> str:
     """Return a field's default as a reader of JSON writes it."""
@@ -144,71 +262,24 @@ def settings_table(model: type[BaseModel], meanings: dict[str, str]) -> Iterator
         yield f"| `{name}` | {default_of(field)} | {field.description} | {meanings[name]} |"
 
 
+def page(*sections: Iterable[str]) -> str:
+    """Return a page of sections, each given by its lines, with an empty line before each."""
+    lines = [MADE]
+    for section in sections:
+        lines += ["", *section]
+    return "\n".join(lines) + "\n"
+
+
 def settings_page() -> str:
     """Return docs/reference/settings.md."""
-    secret = ", ".join(f"`{word}`" for word in SECRET_WORDS)
-    lines = [
-        MADE,
-        "",
-        "# Settings",
-        "",
-        "`config_gateway.txt` is one JSON object; its keys are upper case.",
-        "The file is read when the gateway starts, and again by "
-        "[`/reload` or SIGHUP](../howto/change.md).",
-        "Everything that is wrong in it is printed, each with its path, the value and what is "
-        "allowed, and the process ends with exit code 78 before it starts anything.",
-        "`python run_gateway.py --check-config` does only that, and looks whether each endpoint's "
-        "file is there.",
-        "",
-        "A value comes from, the later the stronger: the default, the file, "
-        f"the environment variable `{ENVIRONMENT_PREFIX}<KEY>` (top level only, but not "
-        "`CONFIG_ENDPOINTS`; JSON or plain text), `--set KEY=VALUE` on the command line, "
-        "`--host` and `--port`.",
-        "The first log event, `settings`, shows each top-level value, where it came from, and what "
-        "the file has instead.",
-        f"A key of your own whose name contains {secret} is shown as `***` there.",
-        "",
-        "## Keys that nothing reads",
-        "",
-        "A key or variable that looks like a misspelt setting is refused: `did you mean …?`",
-        "Counting words do not matter: `WORKERS` is taken for `NR_WORKERS`, `MAX_BATCH_SIZE` for "
-        "`BATCH_SIZE`; a key of your own that is so near to a setting needs another name.",
-        "A key of a section at the top level is refused, too.",
-        "Everything else that nothing reads is warned of, at the start, at a reload and by "
-        "`--check-config`: other top-level keys, other variables that begin with "
-        f"`{ENVIRONMENT_PREFIX}`, settings of the top level in a section, settings of a section in "
-        "an endpoint's `_CONFIG` when it loads (only `IDEMPOTENT` is read there).",
-        "`BIS_ADDRESS` and `BIS_TOKEN` belong to the client, and the gateway passes them over.",
-        "",
-        "## Top level",
-        "",
-        *settings_table(GatewaySettings, GATEWAY_MEANINGS),
-        "",
-        "## Endpoint section",
-        "",
-        *settings_table(EndpointSettings, ENDPOINT_MEANINGS),
-        "",
-        "Any other key is the endpoint's own configuration.",
-        "It is laid over the `_CONFIG` of the endpoint's file and read as "
-        "`self.config_data[KEY]` or `self.cfg_<key in lower case>`.",
-        "",
-        "A signature is 1 to 128 letters, digits, `_`, `-` and `.`.",
-        "One that cannot be the name of a Python file, such as `demo-bis`, needs `SERVER_CLASS`.",
-        "",
-        "## Other environment variables",
-        "",
-        "| variable | meaning |",
-        "| --- | --- |",
-        "| `TZ` | time zone of `time` in answers and notifications; log lines are in UTC |",
-        "| `AID_APP_ID`, `AID_APP_DOCKER` | shown in the first line that `run_gateway.py` prints |",
-        "| `SHOW_PACKS` | `yes`: `run_gateway.py` prints what is installed |",
-        "| `NO_COLOR` | set to anything: no colours on a terminal |",
-        "",
-        "Unless they are set already, server and support processes get `OMP_NUM_THREADS`, "
-        "`OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS` and `NUMEXPR_NUM_THREADS` as 1, "
-        "`TOKENIZERS_PARALLELISM` as `false` and `ORT_DISABLE_TELEMETRY` as 1.",
-    ]
-    return "\n".join(lines) + "\n"
+    return page(
+        SETTINGS_INTRODUCTION,
+        KEYS_THAT_NOTHING_READS,
+        ["## Top level", "", *settings_table(GatewaySettings, GATEWAY_MEANINGS)],
+        ["## Endpoint section", "", *settings_table(EndpointSettings, ENDPOINT_MEANINGS)],
+        KEYS_OF_THE_ENDPOINT,
+        OTHER_VARIABLES,
+    )
 
 
 def error_classes() -> list[type[ServiceError]]:
@@ -221,73 +292,19 @@ def error_classes() -> list[type[ServiceError]]:
     return sorted(found, key=lambda error: error.status)
 
 
+def errors_table() -> Iterator[str]:
+    """Yield one table row for each error that clients see."""
+    yield "| status | `code` | when | `retryable` | `executed` |"
+    yield "| --- | --- | --- | --- | --- |"
+    for error in error_classes():
+        when = (error.__doc__ or "").splitlines()[0]
+        retryable = "yes" if error.retryable else "no"
+        yield f"| {error.status} | `{error.code}` | {when} | {retryable} | {error.executed} |"
+
+
 def errors_page() -> str:
     """Return docs/reference/errors.md."""
-    rows = [
-        f"| {error.status} | `{error.code}` | {(error.__doc__ or '').splitlines()[0]} "
-        f"| {'yes' if error.retryable else 'no'} | {error.executed} |"
-        for error in error_classes()
-    ]
-    lines = [
-        MADE,
-        "",
-        "# Errors",
-        "",
-        "Every error is one JSON object, on every route and for every input.",
-        "",
-        "```json",
-        '{"ERROR": "There is no endpoint \'nope\'.", "code": "unknown_signature", '
-        '"request_id": "e05f72da9c2e-21",',
-        ' "retryable": false, "executed": "no", "time": "2026-11-21 05:34:14", "ver": "0.1.0",',
-        ' "available": ["dummy_model_demo1", "dummy_model_demo2", "sentiment"]}',
-        "```",
-        "",
-        "| field | meaning |",
-        "| --- | --- |",
-        "| `ERROR` | one sentence for a person |",
-        "| `code` | for a program; stable |",
-        "| `request_id` | the value of `X-Request-Id`; it is on the log lines of the request |",
-        "| `retryable` | whether sending the same request again can help |",
-        "| `executed` | whether endpoint code ran for it: `no`, `yes` or `unknown` |",
-        "| `time`, `ver` | local time, version of the application (`app_ver.py`) |",
-        "",
-        "Some errors add fields: `available` (names), `state` (of the server), `cause` (of a "
-        "worker's death), `retry_after_s`, `max_body_bytes`, `allowed` (methods), `reason` (why a "
-        "token does not do: `missing`, `invalid`, `expired`, or `unreadable` when the gateway "
-        "cannot read its tokens), `scope` (that the token would need).",
-        "",
-        "| status | `code` | when | `retryable` | `executed` |",
-        "| --- | --- | --- | --- | --- |",
-        *rows,
-        "",
-        "An error whose body has `retry_after_s` has the header `Retry-After` with that number "
-        "of seconds.",
-        "503 from an endpoint route means that the request was not executed: "
-        "it is safe to send it again.",
-        "",
-        "## How much is told",
-        "",
-        "What an exception says may hold what nobody outside shall read, such as the address of a "
-        "database with its password.",
-        "So `ERROR_DETAIL` says what callers are told of an `endpoint_error`, of why an endpoint "
-        "is not ready (503), and in `last_error` and the alerts and history of `/system_status`:",
-        "",
-        "| `ERROR_DETAIL` | callers who may not administer are told |",
-        "| --- | --- |",
-        "| `class` (default) | the class: `ValueError in shout; the log has the details (request "
-        "id e05f72da9c2e-21).` |",
-        "| `none` | `shout failed; the log has the details (request id e05f72da9c2e-21).` |",
-        "| `full` | everything, as in `shout failed: ValueError: no such word`; warned of at "
-        "the start |",
-        "",
-        "Callers who [may administer](http.md#who-may-administer) are always told everything: "
-        "your own programs on the gateway's machine, and everyone who sends a token of the scope "
-        "`admin`.",
-        "The log has everything, with the traceback, which no caller is told.",
-        "It does not govern 422, with which an endpoint tells its caller what is wrong with the "
-        "inputs.",
-    ]
-    return "\n".join(lines) + "\n"
+    return page(ERRORS_INTRODUCTION, errors_table(), ERRORS_TO_TRY_AGAIN, HOW_MUCH_IS_TOLD)
 
 
 def pages() -> dict[Path, str]:
