@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-from typing import Any
+from typing import Any, Final
+
+_HALF_CHARACTERS: Final = re.compile("[\ud800-\udfff]")
+NO_CHARACTER: Final = "\ufffd"  # what Unicode has for it
 
 
 def text_of(value: Any, otherwise: str | None = None) -> str:
@@ -22,3 +26,8 @@ def trace_of(error: BaseException) -> str:
         frames = "".join(traceback.format_tb(error.__traceback__))
         message = text_of(error, "its message cannot be shown")
         return f"Traceback (most recent call last):\n{frames}{type(error).__name__}: {message}\n"
+
+
+def whole_characters(text: str) -> str:
+    """Return text that UTF-8 can hold: what is only half a character becomes U+FFFD."""
+    return _HALF_CHARACTERS.sub(NO_CHARACTER, text)

@@ -109,9 +109,7 @@ class Replies:
 
     def failed_by(self, progress: Progress, error: BaseException) -> Reply:
         """Return the reply with what an object of the endpoint's has raised, whatever it was."""
-        failure = self._executor.failure(error)
-        failure.__cause__ = error
-        return self.failure(progress, failure)
+        return self.failure(progress, self._executor.failure(error))
 
     def error_body(self, frame: RequestFrame, error: ServiceError) -> bytes:
         """Log an error and return what the caller is told."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from types import NoneType
@@ -24,14 +23,12 @@ from basic_inference_server.core.json_arrays import NUMBERS
 from basic_inference_server.core.json_numbers import FewNumbers, NumbersMet, holds_only_numbers
 from basic_inference_server.core.json_refusals import OneShot
 from basic_inference_server.core.json_values import json_value
-from basic_inference_server.core.showing import text_of
+from basic_inference_server.core.showing import text_of, whole_characters
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 _LENIENT_OPTIONS: Final = _OPTIONS | orjson.OPT_NON_STR_KEYS
 MAX_DEPTH: Final = 200
 ORJSON_WRITES: Final = 254  # levels; it reads 1,024
-REPLACEMENT: Final = "\ufffd"  # what Unicode has for what is no character
-_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 _few_numbers: Final = FewNumbers()
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -93,7 +90,7 @@ def _as_plain(value: Any, default: Callable[[Any], Any], depth: int) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
-        return _HALF_CHARACTERS.sub(REPLACEMENT, value)
+        return whole_characters(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -118,7 +115,7 @@ def _key_text(key: Any, default: Callable[[Any], Any]) -> str:
     if hasattr(key, "item") and hasattr(key, "dtype") and key.dtype.kind in NUMBERS:
         key = key.item()
     if isinstance(key, str):
-        return _HALF_CHARACTERS.sub(REPLACEMENT, key)
+        return whole_characters(key)
     if isinstance(key, (tuple, list, set, frozenset, bytes)):
         raise _key_refusal(key)
     try:

@@ -84,7 +84,7 @@ class BatchExecutor:
             except ServiceError as error:
                 item.error = error
             except BaseException as error:  # noqa: BLE001 - endpoint code may even raise SystemExit
-                item.error = self._failure(error)
+                item.error = self._executor.failure(error)
 
     def _prepare(self, item: Item) -> None:
         item.prepared = self._executor.pre_process(item.inputs, item.times)
@@ -115,21 +115,16 @@ class BatchExecutor:
     def _fail(self, items: Sequence[Item], error: BaseException) -> None:
         """Try each alone after a batch of several has raised; a single item has failed."""
         if len(items) == 1:
-            items[0].error = self._failure(error)
+            items[0].error = self._executor.failure(error)
             return
         self._on_failed_batch(error)
         for item in items:
             self._predict([item])
 
-    def _failure(self, error: BaseException) -> ServiceError:
-        failure = self._executor.failure(error)
-        failure.__cause__ = error
-        return failure
-
     def _share_out(self, items: Sequence[Item], results: list[Any]) -> None:
         for item, result in zip(items, results, strict=True):
             if isinstance(result, BaseException):
-                item.error = self._failure(result)
+                item.error = self._executor.failure(result)
             else:
                 item.result = result
 

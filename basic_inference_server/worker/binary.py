@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from basic_inference_server.core.showing import whole_characters
+
 OCTETS: Final = "application/octet-stream"
 NPY: Final = "application/x-npy"
 MAX_FILE_NAME_BYTES: Final = 1024
 MAX_NPY_HEAD_BYTES: Final = 16384  # numpy reads heads of up to 10,000
 _MEDIA_TYPE = re.compile(r"[!-~][ -~]{0,254}")
-_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 
 class Binary:
@@ -196,7 +197,7 @@ def wire_parts(binary: Binary) -> WireParts:
     content_type: Any = binary.content_type or OCTETS
     if not isinstance(content_type, str) or not _MEDIA_TYPE.fullmatch(content_type):
         raise TypeError(f"{content_type!r:.300} is not a content type")
-    text = _HALF_CHARACTERS.sub("\ufffd", str(binary.file_name or ""))
+    text = whole_characters(str(binary.file_name or ""))
     name = text.encode()[:MAX_FILE_NAME_BYTES]
     whole_letters = name.decode("utf-8", "ignore").encode()
     return WireParts(content, content_type.encode("ascii"), whole_letters)

@@ -198,13 +198,16 @@ class Executor:
             raise self.failure(error) from error
 
     def failure(self, error: BaseException) -> ServiceError:
-        """Return what a client is told of an exception of the endpoint's."""
+        """Return what a client is told of an exception of the endpoint's, which is its cause."""
         own_process.end_child(error)
-        if _is_at_deadline(error):
-            return DeadlineExceeded(
-                f"{self.worker.signature} had no answer in time: {describe(error)}."
-            )
-        return EndpointError(f"{self.worker.signature} failed: {describe(error)}")
+        name, reason = self.worker.signature, describe(error)
+        failure: ServiceError = (
+            DeadlineExceeded(f"{name} had no answer in time: {reason}.")
+            if _is_at_deadline(error)
+            else EndpointError(f"{name} failed: {reason}")
+        )
+        failure.__cause__ = error
+        return failure
 
     def _predict(self, prepared: Any, times: PhaseTimes) -> Any:
         started_ns = monotonic_ns()
