@@ -7,8 +7,8 @@ from typing import Final
 
 MAX_DESCRIPTORS: Final = 65536
 OWN_DESCRIPTORS: Final = 64  # of the supervisor, and of a gateway process
-# Two listeners, a path, two of the scoreboard, and four of its running processes.
-FOR_A_SERVER: Final = 9
+# Two listeners, a path, two of the scoreboard, four of its running processes, and one to spare.
+FOR_A_SERVER: Final = 10
 FOR_A_PROGRAM: Final = 4
 FOR_A_REPLACEMENT: Final = 4
 FOR_A_CONNECTION: Final = 2  # a request takes one more to its worker

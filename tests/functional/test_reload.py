@@ -249,7 +249,7 @@ def test_worker_that_comes_back_has_the_code_of_its_generation(launch: Launch) -
     gateway = launch({"demo": {"NR_WORKERS": 1, "MAX_REQUESTS": 1}}, {"demo": SLOW})
     (gateway.base_folder / "endpoints" / "demo.py").write_text("this is no Python")
     assert [1, 1, 1] == [gateway.run("demo").json()["version"] for _ in range(3)]
-    assert "READY" == eventually(lambda: gateway.servers()["demo"]["state"])
+    eventually(lambda: gateway.servers()["demo"]["state"] == "READY")
 
 
 def test_shared_file_belongs_to_the_generation_too(launch: Launch) -> None:
